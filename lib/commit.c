@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Committing: the writer lock, a transaction's changes, sessions. */
+#include <errno.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "error.h"
+#include "txn.h"
+
+/* A reclaim pass costs a membarrier and a look at all pins; so it serves many
+ * commits. Re-using warm blocks matters more than saving passes, though. */
+#define RECLAIM_COMMITS 128
+#define RECLAIM_SHARE 32 /* of the limit, in bytes retired since */
+
+/* At most one wake per tick of the coarse clock; strata_wait() knows. */
+
+/**** the writer lock, with what must come before and after ****/
+
+static int
+check_alive(struct strata_store *store)
+{
+	struct strata__catalog *catalog = store->space.catalog;
+	uint64_t version = atomic_load_explicit(&catalog->hot.version,
+						memory_order_relaxed);
+
+	if ((version & STRATA_VERSION_DEAD) != 0)
+		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+				    store->name);
+	return 0;
+}
+
+static int
+check_attached(const struct strata_store *store)
+{
+	if (store == NULL)
+		return strata__fail(STRATA_EINVAL, "no store");
+	if (store->wlock.space == NULL)
+		return strata__fail(STRATA_EACCES,
+				    "store '%s' is attached for reading: attach "
+				    "with STRATA_WRITE",
+				    store->name);
+	if (store->wlock.forked)
+		return strata__fail(STRATA_EFORK,
+				    "store '%s' was attached for writing by the "
+				    "parent of this process: attach again",
+				    store->name);
+	return 0;
+}
+
+static int
+make_dirty(struct strata_store *store)
+{
+	struct strata__lock *lock = store->space.lock;
+	int ret = 0;
+
+	/* Letter H orders it: the last owner's stores are before ours. */
+	if (atomic_load_explicit(&lock->dirty, memory_order_relaxed) != 0) {
+		ret = strata__recover(store);
+	} else {
+		atomic_store_explicit(&lock->dirty, 1, memory_order_release);
+		/* A killed writer shows program order: dirty comes first. */
+		atomic_signal_fence(memory_order_seq_cst);
+	}
+	STRATA_TESTPOINT("write.begin.dirty");
+	return ret;
+}
+
+static bool
+is_session_of_this_thread(struct strata_store *store)
+{
+	return atomic_load_explicit(&store->session_thread,
+				    memory_order_relaxed) == strata__thread();
+}
+
+/* A session keeps the lock between its commits, unless it yielded it. */
+static int
+lock_take(struct strata_store *store)
+{
+	bool session = is_session_of_this_thread(store);
+	int ret;
+
+	if (session && store->session_locked)
+		return 0;
+	ret = strata__wlock_acquire(&store->wlock, STRATA_WLOCK_TIMEOUT_NS);
+	if (ret == 0 && session)
+		store->session_locked = true;
+	return ret;
+}
+
+static void
+lock_give(struct strata_store *store)
+{
+	bool session = is_session_of_this_thread(store);
+
+	if (session && !strata__wlock_is_wanted(&store->wlock))
+		return;
+	if (session)
+		store->session_locked = false;
+	strata__wlock_release(&store->wlock);
+	if (session)
+		strata__wlock_stand_back(&store->wlock);
+}
+
+int
+strata__write_begin(struct strata_store *store)
+{
+	int ret = check_attached(store);
+
+	if (ret == 0)
+		ret = lock_take(store);
+	if (ret != 0)
+		return ret;
+	ret = check_alive(store);
+	if (ret == 0)
+		ret = make_dirty(store);
+	if (ret != 0)
+		lock_give(store);
+	return ret;
+}
+
+static void
+wake_waiters(struct strata_store *store)
+{
+	uint64_t now = strata__os_realtime_coarse_ns();
+
+	if (now == store->last_wake_ns)
+		return;
+	store->last_wake_ns = now;
+	strata__os_futex_wake(&store->space.catalog->hot.commit_counter,
+			      INT_MAX);
+}
+
+/* Truncating a segment takes milliseconds: outside of the lock, which is taken
+ * again to say that the bytes are free. */
+static void
+bury(struct strata_store *store, uint32_t *dying, size_t nr_dying)
+{
+	size_t nr_buried = 0;
+
+	for (size_t i = 0; i < nr_dying; i++)
+		if (strata__segtab_bury(&store->space, dying[i]))
+			dying[nr_buried++] = dying[i];
+	if (nr_buried != 0 && strata__write_begin(store) == 0) {
+		for (size_t i = 0; i < nr_buried; i++)
+			strata__segtab_forget(&store->space, dying[i]);
+		strata__write_end(store);
+	}
+	free(dying);
+}
+
+void
+strata__write_end(struct strata_store *store)
+{
+	uint32_t *dying = store->dying;
+	size_t nr_dying = store->nr_dying;
+
+	store->dying = NULL;
+	store->nr_dying = store->max_dying = 0;
+	/* Letter F: all that this writer did is done before it is clean. */
+	atomic_store_explicit(&store->space.lock->dirty, 0,
+			      memory_order_release);
+	STRATA_TESTPOINT("write.end.clean");
+	wake_waiters(store);
+	lock_give(store);
+	if (nr_dying != 0)
+		bury(store, dying, nr_dying);
+}
+
+/**** one change at a time ****/
+
+static int
+told(int code, uint32_t dimension, int64_t layer)
+{
+	strata__error()->dimension = dimension;
+	strata__error()->layer = layer;
+	return code;
+}
+
+static int
+no_layer(uint32_t dimension, uint32_t layer, bool dimension_exists)
+{
+	if (!dimension_exists)
+		return told(strata__fail(STRATA_ENODIM,
+					 "there is no dimension %u", dimension),
+			    dimension, -1);
+	return told(strata__fail(STRATA_ENOLAYER,
+				 "dimension %u has no layer %u", dimension,
+				 layer),
+		    dimension, layer);
+}
+
+static int
+check_mutable(const struct strata__edit *edit, uint64_t slot,
+	      uint32_t dimension)
+{
+	const struct strata__dimnode *node;
+
+	if (slot == 0)
+		return 0;
+	node = strata__tree_dimnode(edit->space->window, slot);
+	if ((node->flags & STRATA_DIMENSION_IMMUTABLE) == 0)
+		return 0;
+	return told(strata__fail(STRATA_EIMMUTABLE,
+				 "dimension %u is immutable: only load, reload "
+				 "and unload change it",
+				 dimension),
+		    dimension, -1);
+}
+
+/* Content that no version from N on reaches. A region's is its region's. */
+static int
+unlink_content(struct strata__edit *edit, const struct strata_entry *old)
+{
+	if ((old->flags & STRATA_ENTRY_PRESENT) == 0 ||
+	    (old->flags & STRATA_ENTRY_REGION) != 0)
+		return 0;
+	return strata__edit_unlink(edit, old->content);
+}
+
+/* What is staged, as an entry of this version. */
+static void
+entry_fill(const struct strata__op *op, const struct strata_entry *old,
+	   uint64_t version, struct strata_entry *entry)
+{
+	memset(entry, 0, sizeof(*entry));
+	entry->size = op->size;
+	entry->version = version;
+	if (op->keep_attrs) {
+		entry->frequency = old->frequency;
+		entry->depth = old->depth;
+		entry->parent = old->parent;
+		entry->flags = old->flags & STRATA_ENTRY_SIMULATED;
+		entry->meta_size = old->meta_size;
+	} else {
+		entry->frequency = op->frequency;
+		entry->depth = op->depth;
+		entry->parent = op->parent;
+		entry->flags = op->flags;
+		entry->meta_size = op->meta_size;
+	}
+}
+
+static int
+write_content(struct strata__edit *edit, const struct strata__op *op,
+	      const void *meta, struct strata_entry *entry)
+{
+	uint64_t meta_offset = strata__round_up(op->size, 8);
+	struct strata__block block;
+	char *place;
+	int ret;
+
+	ret = strata__edit_take(edit, meta_offset + entry->meta_size, 0, &block);
+	if (ret != 0)
+		return told(ret, op->dimension, op->layer);
+	entry->content = strata__block_ref(edit->space, &block);
+	entry->meta = entry->content + meta_offset;
+	place = strata__at(edit->space, entry->content);
+	if (op->size != 0)
+		memcpy(place, op->data, op->size);
+	memset(place + op->size, 0, meta_offset - op->size);
+	memcpy(place + meta_offset, meta, entry->meta_size);
+	STRATA_TESTPOINT("commit.put.content-written");
+	return 0;
+}
+
+/* A writer maps regions only when it reads from one. */
+static int
+existing_meta(struct strata__edit *edit, const struct strata_entry *existing,
+	      const void **ret_meta)
+{
+	int ret = 0;
+
+	if ((existing->flags & STRATA_ENTRY_REGION) != 0)
+		ret = strata__space_refresh(edit->space, /* retry= */ false);
+	/* Others that could not be mapped are no concern of ours. */
+	if (ret == STRATA_EMAP &&
+	    strata__space_is_mapped(edit->space, existing->meta))
+		ret = 0;
+	*ret_meta = strata__at(edit->space, existing->meta);
+	return ret;
+}
+
+static int
+apply_put(struct strata__edit *edit, struct strata__op *op, uint32_t layer,
+	  const struct strata_entry *existing)
+{
+	struct strata_entry entry, old;
+	const void *meta = op->meta;
+	int ret = 0;
+
+	entry_fill(op, existing, edit->version, &entry);
+	if (op->keep_attrs)
+		ret = existing_meta(edit, existing, &meta);
+	if (ret == 0)
+		ret = write_content(edit, op, meta, &entry);
+	if (ret == 0)
+		ret = strata__tree_put(edit, op->dimension, layer, &entry,
+				       &old);
+	if (ret == 0)
+		ret = unlink_content(edit, &old);
+	return ret;
+}
+
+static int
+append_layer(const struct strata__edit *edit, uint64_t slot, uint32_t dimension,
+	     uint32_t *ret_layer)
+{
+	int64_t last = slot == 0 ? -1 :
+				   strata__tree_last_layer(edit->space->window,
+							   slot);
+
+	if (last >= (int64_t)STRATA_LAYER_MAX)
+		return told(strata__fail(STRATA_EINVAL,
+					 "dimension %u has the last possible "
+					 "layer: nothing can be appended",
+					 dimension),
+			    dimension, last);
+	*ret_layer = (uint32_t)(last + 1);
+	return 0;
+}
+
+static int
+apply_content(struct strata__edit *edit, struct strata__op *op)
+{
+	const char *window = edit->space->window;
+	uint64_t slot = strata__tree_slot(window, edit->root, op->dimension);
+	const struct strata_entry *existing = NULL;
+	struct strata_entry copy;
+	uint32_t layer = op->layer;
+	int ret;
+
+	ret = check_mutable(edit, slot, op->dimension);
+	if (ret == 0 && op->kind == STRATA_OP_APPEND) {
+		ret = append_layer(edit, slot, op->dimension, &layer);
+		op->appended = layer;
+	}
+	if (ret == 0 && op->kind == STRATA_OP_REPLACE) {
+		if (slot != 0)
+			existing = strata__tree_entry(window, slot, layer);
+		if (existing == NULL)
+			return no_layer(op->dimension, layer, slot != 0);
+		copy = *existing; /* its node may be recycled by the put */
+		existing = &copy;
+	}
+	if (ret == 0)
+		ret = apply_put(edit, op, layer, existing);
+	return ret;
+}
+
+static int
+apply_remove(struct strata__edit *edit, const struct strata__op *op)
+{
+	uint64_t slot = strata__tree_slot(edit->space->window, edit->root,
+					  op->dimension);
+	struct strata_entry old;
+	int ret;
+
+	ret = check_mutable(edit, slot, op->dimension);
+	if (ret == 0)
+		ret = strata__tree_remove(edit, op->dimension, op->layer, &old);
+	if (ret == 0)
+		ret = unlink_content(edit, &old);
+	return ret;
+}
+
+static int
+unlink_one(uint32_t layer, const struct strata_entry *entry, void *arg)
+{
+	(void)layer;
+	return unlink_content(arg, entry);
+}
+
+int
+strata__edit_drop_dimension(struct strata__edit *edit, uint32_t dimension)
+{
+	const char *window = edit->space->window;
+	uint64_t slot = strata__tree_slot(window, edit->root, dimension);
+	const struct strata__dimnode *node;
+	int ret;
+
+	if (slot == 0)
+		return no_layer(dimension, 0, false);
+	ret = strata__tree_each_layer(window, slot, unlink_one, edit);
+	node = strata__tree_dimnode(window, slot);
+	if (ret == 0 && node->region != 0)
+		ret = strata__edit_unlink_segment(edit, node->region - 1);
+	if (ret == 0)
+		ret = strata__tree_remove_dimension(edit, dimension);
+	return ret;
+}
+
+static int
+apply_remove_dimension(struct strata__edit *edit, const struct strata__op *op)
+{
+	uint64_t slot = strata__tree_slot(edit->space->window, edit->root,
+					  op->dimension);
+	int ret = check_mutable(edit, slot, op->dimension);
+
+	return ret != 0 ? ret :
+			  strata__edit_drop_dimension(edit, op->dimension);
+}
+
+static int
+apply_describe(struct strata__edit *edit, const struct strata__op *op)
+{
+	uint64_t slot = strata__tree_slot(edit->space->window, edit->root,
+					  op->dimension);
+	struct strata__dimnode *node;
+	int ret;
+
+	ret = check_mutable(edit, slot, op->dimension);
+	if (ret == 0)
+		ret = strata__tree_dimension(edit, op->dimension,
+					     /* create= */ true, &node);
+	if (ret != 0)
+		return ret;
+	memcpy(node->name, op->name, sizeof(node->name));
+	node->frequency_min = op->frequency_min;
+	node->frequency_max = op->frequency_max;
+	node->version = edit->version;
+	return 0;
+}
+
+static int
+apply(struct strata__edit *edit, struct strata__op *op)
+{
+	switch (op->kind) {
+	case STRATA_OP_PUT:
+	case STRATA_OP_REPLACE:
+	case STRATA_OP_APPEND:
+		return apply_content(edit, op);
+	case STRATA_OP_REMOVE:
+		return apply_remove(edit, op);
+	case STRATA_OP_REMOVE_DIMENSION:
+		return apply_remove_dimension(edit, op);
+	case STRATA_OP_DESCRIBE:
+		return apply_describe(edit, op);
+	}
+	return STRATA_EINVAL;
+}
+
+/**** all of them ****/
+
+static int
+apply_all(struct strata_txn *txn)
+{
+	struct strata__edit *edit = &txn->store->edit;
+	struct strata__op *op;
+	int ret;
+
+	ret = strata__edit_begin(edit);
+	if (ret != 0)
+		return ret;
+	edit->take_flags = txn->only_removes ? STRATA_TAKE_RESERVE : 0;
+	cds_list_for_each_entry(op, &txn->ops, node)
+	{
+		ret = apply(edit, op);
+		if (ret != 0)
+			break;
+	}
+	edit->take_flags = 0;
+	if (ret != 0)
+		strata__edit_abort(edit);
+	return ret;
+}
+
+static void
+reclaim_if_due(struct strata_store *store)
+{
+	struct strata__counters *counters = &store->space.catalog->counters;
+	uint64_t retired = strata__retired_bytes(&store->space);
+
+	if (++store->commits_since_reclaim < RECLAIM_COMMITS &&
+	    retired < store->retired_mark +
+			    strata__count(&counters->limit) / RECLAIM_SHARE)
+		return;
+	(void)strata__reclaim(store, NULL);
+}
+
+static void
+tell_appended(struct strata_txn *txn)
+{
+	struct strata__op *op;
+
+	cds_list_for_each_entry(op, &txn->ops, node)
+		if (op->kind == STRATA_OP_APPEND && op->ret_layer != NULL)
+			*op->ret_layer = op->appended;
+}
+
+/* Under the writer lock. A shortage may be mended by what readers have left
+ * meanwhile: then all is applied again. */
+static int
+commit_locked(struct strata_txn *txn, uint64_t *ret_version)
+{
+	struct strata_store *store = txn->store;
+	uint64_t freed = 0;
+	int ret;
+
+	ret = apply_all(txn);
+	if (strata__is_shortage(ret) &&
+	    strata__reclaim(store, &freed) == 0 && freed != 0)
+		ret = apply_all(txn);
+	if (ret != 0) {
+		if (strata__is_shortage(ret))
+			strata__blame_readers(store);
+		return ret;
+	}
+	tell_appended(txn);
+	*ret_version = strata__edit_commit(&store->edit);
+	reclaim_if_due(store);
+	return 0;
+}
+
+int
+strata_txn_commit(struct strata_txn *txn, uint64_t *ret_version)
+{
+	uint64_t version;
+	int ret;
+
+	if (txn == NULL)
+		return strata__fail(STRATA_EINVAL, "no transaction");
+	if (cds_list_empty(&txn->ops)) {
+		version = strata_version(txn->store);
+	} else {
+		ret = strata__write_begin(txn->store);
+		if (ret != 0)
+			return ret;
+		ret = commit_locked(txn, &version);
+		strata__write_end(txn->store);
+		if (ret != 0)
+			return ret;
+	}
+	if (ret_version != NULL)
+		*ret_version = version;
+	strata_txn_abort(txn);
+	return 0;
+}
+
+/**** sessions ****/
+
+struct strata_writer {
+	struct strata_store *store;
+};
+
+int
+strata_writer_open(struct strata_store *store, struct strata_writer **ret_writer)
+{
+	struct strata_writer *writer;
+	int ret = check_attached(store);
+
+	if (ret != 0)
+		return ret;
+	if (is_session_of_this_thread(store))
+		return strata__fail(STRATA_EINVAL,
+				    "this thread has a writer session already");
+	writer = malloc(sizeof(*writer));
+	if (writer == NULL)
+		return strata__fail(STRATA_ENOMEM, "no memory for a session");
+	ret = strata__wlock_acquire(&store->wlock, STRATA_WLOCK_TIMEOUT_NS);
+	if (ret == 0 && (ret = check_alive(store)) != 0)
+		strata__wlock_release(&store->wlock);
+	if (ret != 0) {
+		free(writer);
+		return ret;
+	}
+	writer->store = store;
+	store->session_locked = true;
+	atomic_store_explicit(&store->session_thread, strata__thread(),
+			      memory_order_relaxed);
+	*ret_writer = writer;
+	return 0;
+}
+
+int
+strata_writer_close(struct strata_writer *writer)
+{
+	struct strata_store *store;
+
+	if (writer == NULL)
+		return 0;
+	store = writer->store;
+	if (store->wlock.forked) {
+		free(writer);
+		return strata__fail(STRATA_EFORK,
+				    "the session is the parent process's");
+	}
+	if (!is_session_of_this_thread(store))
+		return strata__fail(STRATA_EINVAL,
+				    "the session is another thread's");
+	if (strata__write_begin(store) == 0) {
+		(void)strata__reclaim(store, NULL);
+		strata__write_end(store);
+	}
+	atomic_store_explicit(&store->session_thread, NULL,
+			      memory_order_relaxed);
+	if (store->session_locked)
+		strata__wlock_release(&store->wlock);
+	store->session_locked = false;
+	free(writer);
+	return 0;
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Crystallising: protos, and the region below them, become a new region. */
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "install.h"
+#include "newfile.h"
+
+/*
+ * The image is built from one pinned version, outside of the writer lock. At the
+ * swap each layer that still is what was built from becomes the region's; one
+ * that was put or removed meanwhile stays as it is, over the new region. Where
+ * the store has a directory the file is durable before the swap.
+ */
+
+struct crystal {
+	struct strata_store *store;
+	struct strata_reader *reader; /* pins the version built from */
+	struct strata_dimension info;
+	struct strata__image_source *sources;
+	uint64_t *versions; /* of each source's entry, to know it again */
+	size_t nr, max;
+	struct strata__image_plan plan;
+	struct strata__built built;
+};
+
+/**** collecting ****/
+
+static int
+collect(uint32_t layer, const struct strata_entry *entry, void *arg)
+{
+	struct crystal *crystal = arg;
+	struct strata__image_source *source;
+
+	if (crystal->nr == crystal->max)
+		return strata__fail(STRATA_ECORRUPT,
+				    "dimension %u has more layers than it says",
+				    crystal->info.id);
+	source = &crystal->sources[crystal->nr];
+	memset(source, 0, sizeof(*source));
+	source->layer.layer = layer;
+	source->layer.depth = entry->depth;
+	source->layer.parent = entry->parent;
+	source->layer.flags = entry->flags & STRATA_ENTRY_SIMULATED;
+	source->layer.frequency = entry->frequency;
+	source->layer.size = entry->size;
+	source->layer.meta_size = entry->meta_size;
+	source->data = strata_data(crystal->reader, entry);
+	source->meta = crystal->reader->window + entry->meta;
+	crystal->versions[crystal->nr] = entry->version;
+	crystal->nr++;
+	return 0;
+}
+
+/* In a section of the crystal's reader, which is left by crystal_fini(). */
+static int
+crystal_collect(struct crystal *crystal, uint32_t dimension)
+{
+	int ret;
+
+	ret = strata_dimension_get(crystal->reader, dimension, &crystal->info);
+	if (ret == STRATA_ENODIM) {
+		strata__fail(ret, "there is no dimension %u", dimension);
+		strata__error()->dimension = dimension;
+	}
+	if (ret != 0)
+		return ret;
+	if (crystal->info.immutable)
+		return strata__fail(STRATA_EIMMUTABLE,
+				    "dimension %u is immutable: only load, "
+				    "reload and unload change it",
+				    dimension);
+	if (crystal->reader->unmapped)
+		return strata__fail(STRATA_EMAP,
+				    "some regions could not be mapped into this "
+				    "process: nothing was crystallised");
+	crystal->max = crystal->info.nr_layers;
+	crystal->sources = calloc(crystal->max + 1, sizeof(*crystal->sources));
+	crystal->versions = calloc(crystal->max + 1, sizeof(uint64_t));
+	if (crystal->sources == NULL || crystal->versions == NULL)
+		return strata__fail(STRATA_ENOMEM,
+				    "no memory for a list of %llu layers",
+				    (unsigned long long)crystal->max);
+	return strata_foreach_layer(crystal->reader, dimension, collect,
+				    crystal);
+}
+
+static int
+crystal_init(struct crystal *crystal, struct strata_store *store)
+{
+	int ret;
+
+	memset(crystal, 0, sizeof(*crystal));
+	crystal->store = store;
+	crystal->built.building.fd = -1;
+	ret = strata_reader_open(store, &crystal->reader);
+	if (ret != 0)
+		return ret;
+	ret = strata_read_lock(crystal->reader);
+	if (ret != 0)
+		strata_reader_close(crystal->reader);
+	return ret;
+}
+
+static void
+crystal_fini(struct crystal *crystal)
+{
+	strata_read_unlock(crystal->reader);
+	strata_reader_close(crystal->reader);
+	free(crystal->sources);
+	free(crystal->versions);
+}
+
+/**** building ****/
+
+static int
+plan(struct crystal *crystal)
+{
+	struct strata_file_info info;
+
+	memset(&info, 0, sizeof(info));
+	info.dimension = crystal->info.id;
+	memcpy(info.name, crystal->info.name, sizeof(info.name));
+	info.frequency_min = crystal->info.frequency_min;
+	info.frequency_max = crystal->info.frequency_max;
+	return strata__image_plan(&info, crystal->sources, crystal->nr,
+				  &crystal->plan);
+}
+
+static int
+make_durable(struct crystal *crystal)
+{
+	const char *directory = strata_directory(crystal->store);
+	struct strata__newfile file;
+	char path[PATH_MAX];
+	int ret;
+
+	if (directory == NULL)
+		return 0;
+	ret = strata_file_path(directory, crystal->info.id, path, sizeof(path));
+	if (ret == 0)
+		ret = strata__newfile_open(
+			path, crystal->store->space.geometry->mode & 0666,
+			&file);
+	if (ret != 0)
+		return ret;
+	ret = strata__image_copy(crystal->built.building.fd, file.fd,
+				 crystal->built.building.image_size,
+				 /* out_in_shm= */ false, path);
+	if (ret != 0) {
+		strata__newfile_discard(&file);
+		return ret;
+	}
+	STRATA_TESTPOINT("crystallize.file-written");
+	return strata__newfile_finish(&file);
+}
+
+static int
+build(struct crystal *crystal)
+{
+	int ret;
+
+	ret = plan(crystal);
+	if (ret == 0)
+		ret = strata__building_begin(crystal->store, crystal->info.id,
+					     crystal->plan.header.image_size,
+					     &crystal->built.building);
+	if (ret != 0)
+		return ret;
+	STRATA_TESTPOINT("crystallize.reserved");
+	ret = strata__image_emit(&crystal->plan, crystal->built.building.fd,
+				 /* in_shm= */ true);
+	STRATA_TESTPOINT("crystallize.emitted");
+	if (ret == 0)
+		ret = strata__built_seal(crystal->store, "the new region",
+					 &crystal->built);
+	STRATA_TESTPOINT("crystallize.sealed");
+	if (ret == 0)
+		ret = make_durable(crystal);
+	STRATA_TESTPOINT("crystallize.durable");
+	return ret;
+}
+
+/**** the swap ****/
+
+/* The plan sorted the sources, which came sorted: the orders agree. */
+static int
+swap_layer(struct strata__edit *edit, struct crystal *crystal, size_t i)
+{
+	const struct strata__image_layer *layer =
+		&crystal->built.image.layers[i];
+	const char *window = edit->space->window;
+	uint32_t dimension = crystal->info.id;
+	const struct strata_entry *now;
+	struct strata_entry entry, old;
+	int ret;
+
+	now = strata__tree_entry(
+		window, strata__tree_slot(window, edit->root, dimension),
+		layer->layer);
+	if (now == NULL || now->version != crystal->versions[i])
+		return 0;
+	strata__entry_of_image(&crystal->built, layer, now->version, &entry);
+	ret = strata__tree_put(edit, dimension, layer->layer, &entry, &old);
+	if (ret == 0 && (old.flags & STRATA_ENTRY_REGION) == 0)
+		ret = strata__edit_unlink(edit, old.content);
+	return ret;
+}
+
+static int
+swap(struct strata__edit *edit, struct strata__built *built, void *arg)
+{
+	struct crystal *crystal = arg;
+	struct strata__dimnode *node;
+	char name[sizeof(node->name)];
+	double min, max;
+	int ret;
+
+	ret = strata__tree_dimension(edit, crystal->info.id, /* create= */ false,
+				     &node);
+	if (ret != 0)
+		return ret;
+	if (node->region != 0)
+		ret = strata__edit_unlink_segment(edit, node->region - 1);
+	if (ret != 0)
+		return ret;
+	/* A description that was committed meanwhile stays. */
+	memcpy(name, node->name, sizeof(name));
+	min = node->frequency_min;
+	max = node->frequency_max;
+	strata__dimnode_of_image(built, node);
+	memcpy(node->name, name, sizeof(name));
+	node->frequency_min = min;
+	node->frequency_max = max;
+	for (size_t i = 0; ret == 0 && i < crystal->nr; i++)
+		ret = swap_layer(edit, crystal, i);
+	return ret;
+}
+
+/**** both ****/
+
+/* Nothing to build, but a store with a directory may lack the file: of a
+ * dimension that was loaded from elsewhere. */
+static int
+is_done(struct crystal *crystal)
+{
+	const char *directory = strata_directory(crystal->store);
+	char path[PATH_MAX];
+
+	if (crystal->info.state != STRATA_DIMENSION_CRYSTALLIZED)
+		return 0;
+	if (directory == NULL)
+		return 1;
+	return strata_file_path(directory, crystal->info.id, path,
+				sizeof(path)) == 0 &&
+		access(path, F_OK) == 0;
+}
+
+static int
+crystallize_locked(struct strata_store *store, uint32_t dimension)
+{
+	struct crystal crystal;
+	int ret;
+
+	ret = crystal_init(&crystal, store);
+	if (ret != 0)
+		return ret;
+	ret = crystal_collect(&crystal, dimension);
+	if (ret != 0 || is_done(&crystal)) {
+		crystal_fini(&crystal);
+		return ret;
+	}
+	ret = build(&crystal);
+	if (ret == 0)
+		ret = strata__install(store, &crystal.built, swap, &crystal,
+				      NULL);
+	STRATA_TESTPOINT("crystallize.swapped");
+	strata__built_unmap(&crystal.built);
+	if (crystal.built.building.fd >= 0) {
+		if (ret != 0)
+			strata__building_abort(store, &crystal.built.building);
+		else
+			strata__building_close(&crystal.built.building);
+	}
+	crystal_fini(&crystal);
+	return ret;
+}
+
+int
+strata_crystallize(struct strata_store *store, uint32_t dimension)
+{
+	struct strata__dimension_lock lock;
+	int ret;
+
+	ret = strata__dimension_lock(store, dimension, &lock);
+	if (ret != 0)
+		return ret;
+	ret = crystallize_locked(store, dimension);
+	strata__dimension_unlock(&lock);
+	if (ret == 0)
+		atomic_fetch_add_explicit(
+			&store->space.catalog->counters.crystallizations, 1,
+			memory_order_relaxed);
+	return ret;
+}

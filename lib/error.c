@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* A thread's last error, and the words for the codes. */
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "error.h"
+
+static _Thread_local struct strata_error_info last = {.layer = -1};
+
+/*
+ * The text is made aside first, since its arguments may be parts of the error
+ * that it replaces.
+ */
+static void __attribute__((format(printf, 3, 0)))
+tell(int code, int sys_errno, const char *format, va_list args)
+{
+	char sentence[sizeof(last.sentence)];
+
+	vsnprintf(sentence, sizeof(sentence), format, args);
+	memset(&last, 0, sizeof(last));
+	last.code = code;
+	last.sys_errno = sys_errno;
+	last.layer = -1;
+	memcpy(last.sentence, sentence, sizeof(sentence));
+}
+
+int
+strata__fail(int code, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	tell(code, 0, format, args);
+	va_end(args);
+	return code;
+}
+
+int
+strata__fail_errno(int err, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	tell(-err, err, format, args);
+	va_end(args);
+	strata__error_append(": %s", strata_strerror(-err));
+	return -err;
+}
+
+struct strata_error_info *
+strata__error(void)
+{
+	return &last;
+}
+
+void
+strata__error_append(const char *format, ...)
+{
+	char text[sizeof(last.sentence)];
+	size_t length = strnlen(last.sentence, sizeof(last.sentence) - 1);
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	snprintf(last.sentence + length, sizeof(last.sentence) - length, "%s",
+		 text);
+}
+
+const struct strata_error_info *
+strata_last_error(void)
+{
+	return &last;
+}
+
+/**** words ****/
+
+/* In the order of enum strata_error, from STRATA_EINVAL downwards. */
+static const char *const words[] = {
+	"invalid argument or order of calls",
+	"not a store name",
+	"no such store",
+	"exists already",
+	"no such dimension",
+	"no such layer",
+	"the store was destroyed",
+	"the size class is full",
+	"the store's memory limit is reached",
+	"the shared-memory file system is full",
+	"larger than this store could ever hold",
+	"somebody else is at it",
+	"the time limit passed",
+	"the region could not be mapped",
+	"handle of the parent process",
+	"the reader's pin was overwritten",
+	"no reader slot is left",
+	"store of another layout",
+	"leftover of another boot",
+	"owner or mode is not to be trusted",
+	"permission denied",
+	"not a valid dimension file",
+	"shared memory is corrupt",
+	"the dimension is immutable",
+	"out of memory",
+	"not supported on this machine",
+	"no directory, or that of another store",
+};
+_Static_assert(sizeof(words) / sizeof(words[0]) ==
+		       STRATA_EINVAL - STRATA_EDIR + 1,
+	       "a text for each code");
+
+static const char *
+system_words(int err)
+{
+#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+	const char *text = strerrordesc_np(err);
+
+	return text != NULL ? text : "unknown error";
+#else
+	return strerror(err);
+#endif
+}
+
+const char *
+strata_strerror(int code)
+{
+	if (code == 0)
+		return "success";
+	if (code < 0 && code > -1000)
+		return system_words(-code);
+	if (code <= STRATA_EINVAL && code >= STRATA_EDIR)
+		return words[STRATA_EINVAL - code];
+	return "unknown error";
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Looking after a store: collecting garbage, changing the limit. */
+#include <string.h>
+
+#include "error.h"
+#include "store.h"
+
+int
+strata_gc(struct strata_store *store, struct strata_gc_report *out)
+{
+	struct strata__counters *counters;
+	struct strata_gc_report report;
+	uint64_t reserved;
+	int ret;
+
+	memset(&report, 0, sizeof(report));
+	ret = strata__write_begin(store);
+	if (ret != 0)
+		return ret;
+	counters = &store->space.catalog->counters;
+	reserved = strata__count(&counters->reserved);
+	ret = strata__reclaim(store, &report.reclaimed);
+	strata__sweep_segments(store);
+	report.segments = strata__segtab_sweep(&store->space);
+	strata__pool_shrink(&store->space);
+	/* Buries what was doomed; what it gives back counts. */
+	strata__write_end(store);
+	report.retained = strata__retired_bytes(&store->space);
+	if (reserved > strata__count(&counters->reserved))
+		report.given_back =
+			reserved - strata__count(&counters->reserved);
+	if (ret == 0 && out != NULL)
+		*out = report;
+	return ret;
+}
+
+static int
+limit_set(struct strata_store *store, uint64_t limit)
+{
+	struct strata__counters *counters = &store->space.catalog->counters;
+	uint64_t reserved = strata__count(&counters->reserved);
+
+	if (limit < reserved) {
+		strata__fail(STRATA_ELIMIT,
+			     "a limit of %llu bytes is less than the %llu that "
+			     "store '%s' has reserved; run gc, or unload a "
+			     "dimension first",
+			     (unsigned long long)limit,
+			     (unsigned long long)reserved, store->name);
+		strata__space_error(&store->space, limit);
+		return STRATA_ELIMIT;
+	}
+	strata__count_set(&counters->limit, limit);
+	STRATA_TESTPOINT("limit.set");
+	return 0;
+}
+
+int
+strata_limit(struct strata_store *store, uint64_t limit)
+{
+	int ret = strata__write_begin(store);
+
+	if (ret != 0)
+		return ret;
+	if (limit < STRATA_LIMIT_MIN ||
+	    limit > store->space.geometry->max_limit)
+		ret = strata__fail(
+			STRATA_EINVAL,
+			"the limit of store '%s' can be %llu to %llu bytes (its "
+			"--max-limit at creation), not %llu",
+			store->name, (unsigned long long)STRATA_LIMIT_MIN,
+			(unsigned long long)store->space.geometry->max_limit,
+			(unsigned long long)limit);
+	else
+		ret = limit_set(store, limit);
+	strata__write_end(store);
+	return ret;
+}

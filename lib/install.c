@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Making a built region part of the store. */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "error.h"
+#include "install.h"
+
+int
+strata__built_seal(struct strata_store *store, const char *what,
+		   struct strata__built *built)
+{
+	uint64_t size = built->building.image_size;
+	int ret;
+
+	built->map = mmap(NULL, size, PROT_READ, MAP_SHARED, built->building.fd,
+			  0);
+	if (built->map == MAP_FAILED) {
+		built->map = NULL;
+		return strata__fail_errno(errno, "cannot map a new region");
+	}
+	ret = strata__image_check(built->map, size, what, /* quick= */ false,
+				  NULL, NULL, &built->image);
+	if (ret == 0)
+		ret = strata__segtab_seal(&store->space, &built->building);
+	return ret;
+}
+
+void
+strata__built_unmap(struct strata__built *built)
+{
+	if (built->map != NULL)
+		munmap(built->map, built->building.image_size);
+	built->map = NULL;
+}
+
+void
+strata__entry_of_image(const struct strata__built *built,
+		       const struct strata__image_layer *layer,
+		       uint64_t version, struct strata_entry *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->content = built->building.place + layer->content;
+	ret->size = layer->size;
+	ret->frequency = layer->frequency;
+	ret->meta = built->building.place + layer->meta;
+	ret->meta_size = layer->meta_size;
+	ret->checksum = layer->checksum;
+	ret->version = version;
+	ret->depth = layer->depth;
+	ret->parent = layer->parent;
+	ret->flags = STRATA_ENTRY_PRESENT | STRATA_ENTRY_REGION |
+		(layer->flags & STRATA_ENTRY_SIMULATED);
+}
+
+void
+strata__dimnode_of_image(const struct strata__built *built,
+			 struct strata__dimnode *node)
+{
+	const struct strata__image_header *header = built->image.header;
+
+	memcpy(node->name, header->name, sizeof(node->name));
+	node->flags = header->flags;
+	node->frequency_min = header->frequency_min;
+	node->frequency_max = header->frequency_max;
+	node->region = built->building.index + 1;
+	node->region_generation = built->building.generation;
+	node->region_bytes = built->building.image_size;
+	node->region_layers = (uint32_t)header->nr_layers;
+}
+
+static int
+fill_once(struct strata_store *store, struct strata__built *built,
+	  int (*fill)(struct strata__edit *edit, struct strata__built *built,
+		      void *arg),
+	  void *arg)
+{
+	int ret = strata__edit_begin(&store->edit);
+
+	if (ret != 0)
+		return ret;
+	ret = fill(&store->edit, built, arg);
+	if (ret != 0)
+		strata__edit_abort(&store->edit);
+	return ret;
+}
+
+int
+strata__install(struct strata_store *store, struct strata__built *built,
+		int (*fill)(struct strata__edit *edit,
+			    struct strata__built *built, void *arg),
+		void *arg, uint64_t *ret_version)
+{
+	uint64_t freed, version;
+	int ret = strata__write_begin(store);
+
+	if (ret != 0)
+		return ret;
+	ret = fill_once(store, built, fill, arg);
+	if (strata__is_shortage(ret) && strata__reclaim(store, &freed) == 0 &&
+	    freed != 0)
+		ret = fill_once(store, built, fill, arg);
+	if (strata__is_shortage(ret))
+		strata__blame_readers(store);
+	if (ret == 0) {
+		store->edit.published = &built->building;
+		store->edit.nr_published = 1;
+		version = strata__edit_commit(&store->edit);
+		if (ret_version != NULL)
+			*ret_version = version;
+		/* What was replaced is large: do not wait for the mark. */
+		(void)strata__reclaim(store, NULL);
+	}
+	strata__write_end(store);
+	return ret;
+}

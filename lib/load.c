@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Dimension files into the store and out of it: load, reload, unload. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "install.h"
+#include "newfile.h"
+
+/**** the file ****/
+
+struct source {
+	const char *path;
+	int fd;
+	uint64_t size;
+	uint32_t dimension;
+};
+
+static int
+bad_file(const struct source *source, uint64_t offset, const char *reason)
+{
+	strata__fail(STRATA_EFORMAT,
+		     "'%s' is no dimension file: %s; pack it again",
+		     source->path, reason);
+	strata__error()->offset = offset;
+	strata__error()->size = source->size;
+	return STRATA_EFORMAT;
+}
+
+/* Only as much as is needed to know what to reserve: the whole is checked when
+ * it is where nobody can change it. */
+static int
+source_peek(struct source *source)
+{
+	struct strata__image_header header;
+	int ret;
+
+	if (source->size < sizeof(header))
+		return bad_file(source, 0, "it is shorter than a header");
+	ret = strata__os_pread(source->fd, &header, sizeof(header), 0);
+	if (ret != 0)
+		return strata__fail_errno(-ret, "cannot read '%s'",
+					  source->path);
+	if (header.magic != STRATA_IMAGE_MAGIC)
+		return bad_file(source, 0, "it does not begin as one");
+	if (header.image_size != source->size)
+		return bad_file(source,
+				offsetof(struct strata__image_header,
+					 image_size),
+				"its size is not what its header says");
+	if (header.dimension < 1 || header.dimension > STRATA_DIMENSION_MAX)
+		return bad_file(source,
+				offsetof(struct strata__image_header, dimension),
+				"its dimension number is out of range");
+	source->dimension = header.dimension;
+	return 0;
+}
+
+static int
+source_open(const char *path, struct source *ret)
+{
+	struct stat st;
+	int err;
+
+	ret->path = path;
+	ret->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (ret->fd < 0)
+		return strata__fail_errno(errno, "cannot open '%s'", path);
+	if (fstat(ret->fd, &st) != 0) {
+		err = strata__fail_errno(errno, "cannot look at '%s'", path);
+	} else if (!S_ISREG(st.st_mode)) {
+		err = strata__fail(STRATA_EFORMAT,
+				   "'%s' is not a regular file", path);
+	} else {
+		ret->size = (uint64_t)st.st_size;
+		err = source_peek(ret);
+	}
+	if (err != 0)
+		close(ret->fd);
+	return err;
+}
+
+/**** load and reload ****/
+
+static int
+fill(struct strata__edit *edit, struct strata__built *built, void *arg)
+{
+	const struct strata__image_header *header = built->image.header;
+	struct strata__dimnode *node;
+	struct strata_entry entry, old;
+	int ret;
+
+	(void)arg;
+	ret = strata__tree_dimension(edit, header->dimension, /* create= */ true,
+				     &node);
+	if (ret != 0)
+		return ret;
+	strata__dimnode_of_image(built, node);
+	for (uint64_t i = 0; ret == 0 && i < header->nr_layers; i++) {
+		strata__entry_of_image(built, &built->image.layers[i],
+				       edit->version, &entry);
+		ret = strata__tree_put(edit, header->dimension,
+				       built->image.layers[i].layer, &entry,
+				       &old);
+	}
+	return ret;
+}
+
+static uint64_t
+slot_now(const struct strata__edit *edit, uint32_t dimension)
+{
+	return strata__tree_slot(edit->space->window, edit->root, dimension);
+}
+
+static int
+exists(uint32_t dimension)
+{
+	strata__fail(STRATA_EEXIST,
+		     "dimension %u is in the store already: reload it, or "
+		     "unload it first",
+		     dimension);
+	strata__error()->dimension = dimension;
+	return STRATA_EEXIST;
+}
+
+static int
+no_dimension(uint32_t dimension)
+{
+	strata__fail(STRATA_ENODIM, "there is no dimension %u", dimension);
+	strata__error()->dimension = dimension;
+	return STRATA_ENODIM;
+}
+
+static int
+fill_new(struct strata__edit *edit, struct strata__built *built, void *arg)
+{
+	uint32_t dimension = built->image.header->dimension;
+
+	if (slot_now(edit, dimension) != 0)
+		return exists(dimension);
+	return fill(edit, built, arg);
+}
+
+static int
+fill_over(struct strata__edit *edit, struct strata__built *built, void *arg)
+{
+	uint32_t dimension = built->image.header->dimension;
+	int ret;
+
+	if (slot_now(edit, dimension) == 0)
+		return no_dimension(dimension);
+	ret = strata__edit_drop_dimension(edit, dimension);
+	return ret != 0 ? ret : fill(edit, built, arg);
+}
+
+static int
+build_and_install(struct strata_store *store, const struct source *source,
+		  bool over)
+{
+	struct strata__built built = { .map = NULL };
+	int ret;
+
+	ret = strata__building_begin(store, source->dimension, source->size,
+				     &built.building);
+	if (ret != 0)
+		return ret;
+	STRATA_TESTPOINT("load.reserved");
+	ret = strata__image_copy(source->fd, built.building.fd, source->size,
+				 /* out_in_shm= */ true, source->path);
+	STRATA_TESTPOINT("load.copied");
+	if (ret == 0)
+		ret = strata__built_seal(store, source->path, &built);
+	STRATA_TESTPOINT("load.sealed");
+	if (ret == 0 && built.image.header->dimension != source->dimension)
+		ret = bad_file(source, 0, "it changed while it was read");
+	if (ret == 0)
+		ret = strata__install(store, &built, over ? fill_over : fill_new,
+				      NULL, NULL);
+	strata__built_unmap(&built);
+	if (ret != 0)
+		strata__building_abort(store, &built.building);
+	else
+		strata__building_close(&built.building);
+	return ret;
+}
+
+/* Is the dimension there now? A wish that cannot be met is refused before
+ * anything is read; the swap asks again. */
+static int
+check_presence(struct strata_store *store, uint32_t dimension, bool wanted)
+{
+	struct strata_reader *reader;
+	struct strata_dimension info;
+	int ret;
+
+	ret = strata_reader_open(store, &reader);
+	if (ret != 0)
+		return ret;
+	ret = strata_read_lock(reader);
+	if (ret == 0) {
+		ret = strata_dimension_get(reader, dimension, &info);
+		strata_read_unlock(reader);
+	}
+	strata_reader_close(reader);
+	if (ret == 0 && !wanted)
+		return exists(dimension);
+	if (ret == STRATA_ENODIM)
+		return wanted ? no_dimension(dimension) : 0;
+	return ret;
+}
+
+static int
+load_source(struct strata_store *store, const struct source *source, bool over)
+{
+	struct strata__dimension_lock lock;
+	int ret;
+
+	ret = strata__dimension_lock(store, source->dimension, &lock);
+	if (ret != 0)
+		return ret;
+	ret = check_presence(store, source->dimension, over);
+	if (ret == 0)
+		ret = build_and_install(store, source, over);
+	strata__dimension_unlock(&lock);
+	return ret;
+}
+
+static void
+count(struct strata_store *store, _Atomic uint64_t *counter)
+{
+	(void)store;
+	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+int
+strata_load(struct strata_store *store, const char *path,
+	    uint32_t *ret_dimension)
+{
+	struct source source;
+	int ret;
+
+	if (store == NULL || path == NULL)
+		return strata__fail(STRATA_EINVAL, "load: bad arguments");
+	ret = source_open(path, &source);
+	if (ret != 0)
+		return ret;
+	ret = load_source(store, &source, /* over= */ false);
+	close(source.fd);
+	if (ret != 0)
+		return ret;
+	count(store, &store->space.catalog->counters.loads);
+	if (ret_dimension != NULL)
+		*ret_dimension = source.dimension;
+	return 0;
+}
+
+static int
+own_file(struct strata_store *store, uint32_t dimension, char *buffer,
+	 size_t size)
+{
+	const char *directory = strata_directory(store);
+
+	if (directory == NULL)
+		return strata__fail(STRATA_EDIR,
+				    "store '%s' has no directory: say which "
+				    "file",
+				    store->name);
+	return strata_file_path(directory, dimension, buffer, size);
+}
+
+int
+strata_reload(struct strata_store *store, uint32_t dimension, const char *path)
+{
+	char buffer[PATH_MAX];
+	struct source source;
+	int ret;
+
+	if (store == NULL)
+		return strata__fail(STRATA_EINVAL, "no store");
+	if (path == NULL) {
+		ret = own_file(store, dimension, buffer, sizeof(buffer));
+		if (ret != 0)
+			return ret;
+		path = buffer;
+	}
+	ret = source_open(path, &source);
+	if (ret != 0)
+		return ret;
+	if (source.dimension != dimension)
+		ret = strata__fail(STRATA_EINVAL,
+				   "'%s' is of dimension %u, not %u", path,
+				   source.dimension, dimension);
+	else
+		ret = load_source(store, &source, /* over= */ true);
+	close(source.fd);
+	if (ret == 0)
+		count(store, &store->space.catalog->counters.reloads);
+	return ret;
+}
+
+/**** unload ****/
+
+static int
+forget_file(struct strata_store *store, uint32_t dimension)
+{
+	char path[PATH_MAX];
+	int ret = own_file(store, dimension, path, sizeof(path));
+
+	if (ret != 0)
+		return ret;
+	if (unlink(path) != 0 && errno != ENOENT)
+		return strata__fail_errno(errno, "cannot remove '%s'", path);
+	return 0;
+}
+
+static int
+drop(struct strata_store *store, uint32_t dimension)
+{
+	int ret = strata__write_begin(store);
+
+	if (ret != 0)
+		return ret;
+	ret = strata__edit_begin(&store->edit);
+	if (ret == 0) {
+		/* Must work in a full store: it is how one is emptied. */
+		store->edit.take_flags = STRATA_TAKE_RESERVE;
+		ret = strata__edit_drop_dimension(&store->edit, dimension);
+		store->edit.take_flags = 0;
+		if (ret != 0)
+			strata__edit_abort(&store->edit);
+		else
+			(void)strata__edit_commit(&store->edit);
+		(void)strata__reclaim(store, NULL);
+	}
+	strata__write_end(store);
+	return ret;
+}
+
+int
+strata_unload(struct strata_store *store, uint32_t dimension, int forget)
+{
+	struct strata__dimension_lock lock;
+	int ret;
+
+	ret = strata__dimension_lock(store, dimension, &lock);
+	if (ret != 0)
+		return ret;
+	/* The file last: killed in between, nothing is lost that was not to
+	 * be kept, and unload --forget can be said again. */
+	if (forget && strata_directory(store) == NULL)
+		ret = own_file(store, dimension, NULL, 0);
+	if (ret == 0)
+		ret = drop(store, dimension);
+	if (ret == 0 && forget)
+		ret = forget_file(store, dimension);
+	strata__dimension_unlock(&lock);
+	if (ret == 0)
+		count(store, &store->space.catalog->counters.unloads);
+	return ret;
+}

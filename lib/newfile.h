@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Files that appear whole and durable, or not at all; copying of images. */
+#ifndef STRATA_NEWFILE_H
+#define STRATA_NEWFILE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * A file is written under a temporary name in the folder where it will be:
+ * ".<name>.<16 hex digits>.tmp". Its writer holds the lock of the whole file,
+ * so that what a killed writer left behind is told from what a living one is
+ * at; whoever opens the next new file of the same name removes the former.
+ */
+struct strata__newfile {
+	int fd;
+	int dir_fd;
+	uint32_t mode; /* set at the end; 0600 before */
+	char base[256];
+	char temporary[288];
+};
+
+/* Makes the temporary file beside path; its mode is as given, whatever the
+ * umask. Tells -errno, STRATA_EINVAL (path names no file). */
+int strata__newfile_open(const char *path, uint32_t mode,
+			 struct strata__newfile *ret);
+/* fsync, rename over path, fsync of the folder. On failure the temporary file
+ * is gone and what was at path is untouched, unless only the last step failed
+ * (the sentence says so). Tells -errno. The struct is done with in every case.
+ */
+int strata__newfile_finish(struct strata__newfile *file);
+/* Removes the temporary file. */
+void strata__newfile_discard(struct strata__newfile *file);
+
+/* Copies size bytes from offset 0 of in to offset 0 of out, by read and write
+ * through a buffer, so that a file that shrinks meanwhile is an error, not a
+ * signal. Tells -errno, STRATA_EFORMAT (in is shorter), STRATA_ESHM. */
+int strata__image_copy(int in, int out, uint64_t size, bool out_in_shm,
+		       const char *what);
+
+/* Tells of a write to fd that failed with err, a positive errno: STRATA_ESHM
+ * when shared memory is full, else -err; with the bytes needed (all of the
+ * file) and free when there is no room. what is being written, for the
+ * sentence. */
+int strata__write_fail(int err, int fd, bool in_shm, const char *what,
+		       uint64_t offset, uint64_t needed) __attribute__((cold));
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Random bytes, clocks, futexes, fences, file locks, whole transfers. */
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os.h"
+
+#define NS_PER_S  UINT64_C(1000000000)
+#define NS_PER_MS UINT64_C(1000000)
+
+/**** who and when ****/
+
+int
+strata__os_random(void *buffer, size_t size)
+{
+	char *p = buffer;
+
+	while (size > 0) {
+		ssize_t n = getrandom(p, size, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		p += n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+static struct strata__id boot_id;
+
+/* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" to 16 bytes; all or nothing. */
+static void
+boot_id_parse(const char *text)
+{
+	struct strata__id id;
+	size_t i;
+	int n;
+
+	for (i = 0; i < sizeof(id.bytes); i++) {
+		unsigned byte;
+
+		text += *text == '-';
+		if (!isxdigit((unsigned char)text[0]) ||
+		    sscanf(text, "%2x%n", &byte, &n) != 1 || n != 2)
+			return;
+		id.bytes[i] = (uint8_t)byte;
+		text += 2;
+	}
+	boot_id = id;
+}
+
+static void
+boot_id_read(void)
+{
+	char text[64] = "";
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (read(fd, text, sizeof(text) - 1) > 0)
+		boot_id_parse(text);
+	close(fd);
+}
+
+/* Read once: every segment that is mapped asks for it, and after a chroot /proc
+ * may be gone. */
+void
+strata__os_boot_id(struct strata__id *ret)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, boot_id_read);
+	*ret = boot_id;
+}
+
+static uint64_t
+clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * NS_PER_S + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t
+strata__os_realtime_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME);
+}
+
+uint64_t
+strata__os_realtime_coarse_ns(void)
+{
+	return clock_ns(CLOCK_REALTIME_COARSE);
+}
+
+uint64_t
+strata__os_monotonic_ns(void)
+{
+	return clock_ns(CLOCK_MONOTONIC);
+}
+
+/* The name will be shown on terminals, so it is plain ASCII. */
+void
+strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace)
+{
+	const char *self = program_invocation_short_name;
+	struct stat st;
+	size_t i;
+
+	if (self == NULL || *self == '\0')
+		self = "?";
+	for (i = 0; i + 1 < size && self[i] != '\0'; i++)
+		name[i] = self[i] > ' ' && self[i] < 127 ? self[i] : '?';
+	memset(name + i, 0, size - i);
+	*ret_pid_namespace = 0;
+	if (stat("/proc/self/ns/pid", &st) == 0)
+		*ret_pid_namespace = st.st_ino;
+}
+
+/**** futexes and fences ****/
+
+/*
+ * Not the PRIVATE operations: the word is shared between processes, each of
+ * which has it at another address. The wait works on a read-only mapping.
+ */
+int
+strata__os_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns)
+{
+	struct timespec ts;
+
+	ts.tv_sec = (time_t)(timeout_ns / NS_PER_S);
+	ts.tv_nsec = (long)(timeout_ns % NS_PER_S);
+	if (syscall(SYS_futex, word, FUTEX_WAIT, expected, &ts, NULL, 0) == 0 ||
+	    errno == EINTR)
+		return 0;
+	return -errno;
+}
+
+void
+strata__os_futex_wake(const void *word, int nr)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE, nr, NULL, NULL, 0);
+}
+
+static int
+membarrier(int command)
+{
+	return syscall(SYS_membarrier, command, 0, 0) == 0 ? 0 : -errno;
+}
+
+int
+strata__os_membarrier_register(void)
+{
+	return membarrier(MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED);
+}
+
+int
+strata__os_membarrier(void)
+{
+	return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+}
+
+/**** file locks ****/
+
+static struct flock
+range(short type, uint64_t offset, uint64_t size)
+{
+	/* l_pid must be 0 for locks of open file descriptions. */
+	return (struct flock){.l_type = type,
+			      .l_whence = SEEK_SET,
+			      .l_start = (off_t)offset,
+			      .l_len = (off_t)size};
+}
+
+int
+strata__os_lock_try(int fd, uint64_t offset, uint64_t size)
+{
+	struct flock lock = range(F_WRLCK, offset, size);
+
+	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+		return 0;
+	return errno == EACCES ? -EAGAIN : -errno;
+}
+
+/*
+ * Tries again and again instead of F_OFD_SETLKW, which has no time limit: a
+ * signal to end it would be the host program's business.
+ */
+int
+strata__os_lock_wait(int fd, uint64_t offset, uint64_t size,
+		     uint64_t timeout_ns)
+{
+	uint64_t start = strata__os_monotonic_ns();
+	uint64_t pause = NS_PER_MS / 20;
+
+	for (;;) {
+		int err = strata__os_lock_try(fd, offset, size);
+		uint64_t waited = strata__os_monotonic_ns() - start;
+		struct timespec ts = {0, (long)pause};
+
+		if (err != -EAGAIN && err != -EINTR)
+			return err;
+		if (waited >= timeout_ns)
+			return -ETIMEDOUT;
+		if (pause > timeout_ns - waited)
+			ts.tv_nsec = (long)(timeout_ns - waited);
+		nanosleep(&ts, NULL);
+		pause = pause < 5 * NS_PER_MS ? 2 * pause : 10 * NS_PER_MS;
+	}
+}
+
+int
+strata__os_unlock(int fd, uint64_t offset, uint64_t size)
+{
+	struct flock lock = range(F_UNLCK, offset, size);
+
+	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : -errno;
+}
+
+/* Asks whether a read lock would be possible: only write locks are in its way,
+ * and those cannot be had through a descriptor that only reads. */
+int
+strata__os_is_locked(int fd, uint64_t offset, uint64_t size)
+{
+	struct flock lock = range(F_RDLCK, offset, size);
+
+	if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
+		return -errno;
+	return lock.l_type != F_UNLCK;
+}
+
+/**** files ****/
+
+#define RESERVE_STEP (UINT64_C(2) << 20)
+#define RESERVE_MIN  (UINT64_C(64) << 10)
+
+/*
+ * On tmpfs an interrupted step undoes itself. Steps that were interrupted
+ * shrink, so that a program with a fast timer gets through, too.
+ */
+int
+strata__os_reserve(int fd, uint64_t offset, uint64_t size)
+{
+	uint64_t step = RESERVE_STEP;
+
+	while (size > 0) {
+		uint64_t now = size < step ? size : step;
+		int err = posix_fallocate(fd, (off_t)offset, (off_t)now);
+
+		if (err == EINTR) {
+			if (step > RESERVE_MIN)
+				step /= 2;
+			continue;
+		}
+		if (err != 0)
+			return -err;
+		offset += now;
+		size -= now;
+	}
+	return 0;
+}
+
+int
+strata__os_pread(int fd, void *buffer, size_t size, uint64_t offset)
+{
+	char *p = buffer;
+
+	while (size > 0) {
+		ssize_t n = pread(fd, p, size, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			return -ENODATA;
+		p += n;
+		offset += (uint64_t)n;
+		size -= (size_t)n;
+	}
+	return 0;
+}
+
+int
+strata__os_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
+{
+	const char *p = buffer;
+
+	while (size > 0) {
+		ssize_t n = pwrite(fd, p, size, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		p += n;
+		offset += (uint64_t)n;
+		size -= (size_t)n;
+	}
+	return 0;
+}

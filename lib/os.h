@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* What we ask of the system; the only room with raw system calls. */
+#ifndef STRATA_OS_H
+#define STRATA_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define STRATA_PAGE UINT64_C(4096)
+
+struct strata__id {
+	uint8_t bytes[16];
+};
+
+/* Round up to a multiple of a power of two; the caller excludes overflow. */
+static inline uint64_t
+strata__round_up(uint64_t n, uint64_t to)
+{
+	return (n + to - 1) & ~(to - 1);
+}
+
+/* All return 0 or -errno and tell no error of their own. */
+
+/* Fills with random bytes from the kernel. */
+int strata__os_random(void *buffer, size_t size);
+/* The id of this boot; all zero where the system does not tell. */
+void strata__os_boot_id(struct strata__id *ret);
+/* CLOCK_REALTIME / CLOCK_MONOTONIC, in ns; coarse: cheap, a tick old. */
+uint64_t strata__os_realtime_ns(void);
+uint64_t strata__os_realtime_coarse_ns(void);
+uint64_t strata__os_monotonic_ns(void);
+/* Name of this program (comm), NUL-terminated, and its pid namespace. */
+void strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace);
+
+/* Shared futexes on 32-bit words; wait returns 0, -EAGAIN, -ETIMEDOUT. EINTR is
+ * 0: callers loop over their condition. timeout_ns is relative. */
+int strata__os_futex_wait(const void *word, uint32_t expected,
+			  uint64_t timeout_ns);
+void strata__os_futex_wake(const void *word, int nr);
+
+/* Fences between processes. register: this process takes part as a reader.
+ * 0, or -errno where the kernel does not do it. */
+int strata__os_membarrier_register(void);
+int strata__os_membarrier(void);
+
+/* Open-file-description locks on a byte range. try_lock: exclusive, -EAGAIN
+ * when somebody else holds it. is_locked: whether any *write* lock of another
+ * open file is on the range (read locks, which any reader may take, do not
+ * count); 1, 0 or -errno. */
+int strata__os_lock_try(int fd, uint64_t offset, uint64_t size);
+int strata__os_lock_wait(int fd, uint64_t offset, uint64_t size,
+			 uint64_t timeout_ns);
+int strata__os_unlock(int fd, uint64_t offset, uint64_t size);
+int strata__os_is_locked(int fd, uint64_t offset, uint64_t size);
+
+/* posix_fallocate in steps of 2 MiB, each retried when interrupted. */
+int strata__os_reserve(int fd, uint64_t offset, uint64_t size);
+/* Whole transfers; short ones are continued, EINTR retried. A read that meets
+ * the end of the file is -ENODATA. */
+int strata__os_pread(int fd, void *buffer, size_t size, uint64_t offset);
+int strata__os_pwrite(int fd, const void *buffer, size_t size, uint64_t offset);
+
+#endif

@@ -1,0 +1,371 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Slots of the RCU domain: claimed in chunks, vouched for by the kernel. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "rcu.h"
+#include "testpoint.h"
+
+/*
+ * Why not one table for all users: whoever may write to a segment may truncate
+ * it, and wipe the pins of others. Why not pids: they mean nothing across
+ * namespaces, and are reused. Why a lock kept by a mapping and not by a
+ * descriptor: a program that closes all its descriptors (daemons do) would lose
+ * its protection without noticing, and a child would keep its dead parent's.
+ */
+
+#ifdef STRATA_TSAN
+_Atomic unsigned strata__fence_word;
+#endif
+
+#ifdef STRATA_TESTING
+void (*strata__testpoint)(const char *name);
+unsigned strata__broken;
+#endif
+
+int
+strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space)
+{
+	memset(rcu, 0, sizeof(*rcu));
+	rcu->space = space;
+	rcu->pid = getpid();
+	CDS_INIT_LIST_HEAD(&rcu->chunks);
+	pthread_mutex_init(&rcu->mutex, NULL);
+	pthread_mutex_init(&rcu->scan_mutex, NULL);
+	rcu->can_membarrier = strata__os_membarrier_register() == 0;
+	rcu->full_fence = !rcu->can_membarrier || !space->geometry->membarrier;
+#ifdef STRATA_TSAN
+	/* ThreadSanitizer knows nothing of membarrier. */
+	rcu->full_fence = true;
+#endif
+	return 0;
+}
+
+static void
+pins_files_close(struct strata__rcu *rcu)
+{
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		if (rcu->files[i].fd >= 0)
+			close(rcu->files[i].fd);
+	free(rcu->files);
+	rcu->files = NULL;
+	rcu->nr_files = 0;
+}
+
+void
+strata__rcu_fini(struct strata__rcu *rcu)
+{
+	struct strata__chunk *chunk, *next;
+
+	if (rcu->space == NULL)
+		return;
+	cds_list_for_each_entry_safe(chunk, next, &rcu->chunks, node)
+	{
+		cds_list_del(&chunk->node);
+		strata__chunk_drop(chunk);
+	}
+	pins_files_close(rcu);
+	free(rcu->buffer);
+	pthread_mutex_destroy(&rcu->mutex);
+	pthread_mutex_destroy(&rcu->scan_mutex);
+	rcu->space = NULL;
+}
+
+int
+strata__heavy_fence(struct strata__rcu *rcu)
+{
+	if (STRATA_BROKEN(STRATA_NO_HEAVY_FENCE))
+		return 0;
+#ifdef STRATA_TSAN
+	strata__fence_seq_cst();
+#else
+	if (!rcu->space->geometry->membarrier) {
+		/* Every reader of this store uses a full fence. */
+		strata__fence_seq_cst();
+		return 0;
+	}
+	if (strata__os_membarrier() != 0)
+		return strata__fail(
+			STRATA_ENOTSUP,
+			"this process may not call membarrier, which "
+			"reclaiming in this store needs: what was replaced "
+			"stays until another writer reclaims it");
+#endif
+	return 0;
+}
+
+/**** pins segments of our own user ****/
+
+/* Bits for us, and for the writers that must read: whoever may read the store,
+ * and the store's group when the store is somebody else's. */
+static uint32_t
+pins_mode(const struct strata__geometry *geometry)
+{
+	uint32_t mode = 0600 | (geometry->mode & 0044);
+
+	if (geometry->owner != geteuid())
+		mode |= 0040;
+	return mode;
+}
+
+static int
+pins_build(struct strata__space *space, const char *name, uint32_t suffix)
+{
+	const struct strata__geometry *geometry = space->geometry;
+	struct strata__head head;
+	int fd, ret;
+
+	(void)suffix;
+	ret = strata__segment_build(&space->folder, geometry->pins_size,
+				    pins_mode(geometry), geometry->group, &fd);
+	if (ret == -EPERM || ret == -EACCES)
+		/* Not a member of the store's group: do without it. */
+		ret = strata__segment_build(&space->folder, geometry->pins_size,
+					    pins_mode(geometry), (uint32_t)-1,
+					    &fd);
+	if (ret != 0)
+		return ret;
+	memset(&head, 0, sizeof(head));
+	strata__head_stamp(&head, STRATA_KIND_PINS, geteuid(), &space->id, 1,
+			   geometry->pins_size);
+	ret = strata__os_pwrite(fd, &head, sizeof(head), 0);
+	if (ret == 0)
+		ret = strata__segment_publish(&space->folder, fd, name);
+	close(fd);
+	return ret;
+}
+
+/* -EEXIST: there is something of that name which is not ours to use. */
+static int
+pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
+{
+	struct strata__head head;
+	struct stat st;
+	int fd;
+
+	fd = openat(space->folder.fd, name,
+		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ENOENT : -EEXIST;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+	    st.st_uid == geteuid() && (st.st_mode & 0022) == 0 &&
+	    (uint64_t)st.st_size == space->geometry->pins_size &&
+	    strata__os_pread(fd, &head, sizeof(head), 0) == 0 &&
+	    strata__head_check(&head, name, STRATA_KIND_PINS, &space->id, 1,
+			       space->geometry->pins_size) == 0) {
+		*ret_fd = fd;
+		return 0;
+	}
+	close(fd);
+	return -EEXIST;
+}
+
+static int
+pins_open(struct strata__space *space, uint32_t suffix, int *ret_fd)
+{
+	char name[STRATA_SEGMENT_NAME];
+	int ret;
+
+	strata__segment_name_pins(name, &space->id, geteuid(), suffix);
+	ret = pins_open_ours(space, name, ret_fd);
+	if (ret != -ENOENT)
+		return ret;
+	ret = pins_build(space, name, suffix);
+	if (ret != 0 && ret != STRATA_EEXIST)
+		return ret;
+	return pins_open_ours(space, name, ret_fd);
+}
+
+/**** chunks ****/
+
+static uint64_t
+slot_offset(uint32_t slot)
+{
+	return STRATA_PINS_SLOTS + (uint64_t)slot * sizeof(struct strata__slot);
+}
+
+#define CHUNK_BYTES (STRATA_CHUNK_SLOTS * sizeof(struct strata__slot))
+
+/* The lowest chunk of the segment that nobody holds; locked through fd. */
+static int
+chunk_lock(const struct strata__geometry *geometry, int fd, uint32_t *ret_first)
+{
+	for (uint32_t first = 0; first + STRATA_CHUNK_SLOTS <= geometry->readers;
+	     first += STRATA_CHUNK_SLOTS)
+		if (strata__os_lock_try(fd, slot_offset(first), CHUNK_BYTES) ==
+		    0) {
+			*ret_first = first;
+			return 0;
+		}
+	return -EAGAIN;
+}
+
+static int
+chunk_map(struct strata__chunk *chunk, int fd, bool inheritable)
+{
+	uint64_t offset = slot_offset(chunk->first);
+	uint64_t page = offset & ~(STRATA_PAGE - 1);
+
+	_Static_assert(STRATA_PAGE % CHUNK_BYTES == 0, "a chunk is in a page");
+	chunk->map = mmap(NULL, STRATA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			  fd, (off_t)page);
+	if (chunk->map == MAP_FAILED)
+		return strata__fail_errno(errno, "cannot map a pins segment");
+	if (!inheritable && madvise(chunk->map, STRATA_PAGE, MADV_DONTFORK) != 0) {
+		int err = errno;
+
+		munmap(chunk->map, STRATA_PAGE);
+		return strata__fail_errno(err, "cannot keep a pins segment "
+					       "from children");
+	}
+	chunk->slots = (struct strata__slot *)((char *)chunk->map +
+					       (offset - page));
+	return 0;
+}
+
+/* The owner before us may have died inside a section. Only who holds the lock
+ * may clear: a finder of the dead would race with a new owner. */
+static void
+chunk_clear(struct strata__chunk *chunk)
+{
+	for (uint32_t i = 0; i < STRATA_CHUNK_SLOTS; i++) {
+		struct strata__slot *slot = &chunk->slots[i];
+
+		atomic_store_explicit(&slot->pin, 0, memory_order_release);
+		atomic_store_explicit(&slot->in_use, 0, memory_order_relaxed);
+	}
+}
+
+static int
+chunk_claim_in(struct strata__rcu *rcu, uint32_t suffix, bool inheritable,
+	       struct strata__chunk *chunk)
+{
+	int fd, ret;
+
+	ret = pins_open(rcu->space, suffix, &fd);
+	if (ret != 0)
+		return ret;
+	chunk->suffix = suffix;
+	ret = chunk_lock(rcu->space->geometry, fd, &chunk->first);
+	if (ret == 0)
+		ret = chunk_map(chunk, fd, inheritable);
+	/* From here on the mapping is what keeps the lock. */
+	close(fd);
+	if (ret == 0)
+		chunk_clear(chunk);
+	return ret;
+}
+
+int
+strata__chunk_claim(struct strata__rcu *rcu, bool inheritable,
+		    struct strata__chunk **ret_chunk)
+{
+	struct strata__chunk *chunk = calloc(1, sizeof(*chunk));
+	int ret = -EAGAIN;
+
+	if (chunk == NULL)
+		return strata__fail(STRATA_ENOMEM, "no memory for a reader");
+	for (uint32_t suffix = 0; suffix < STRATA_PINS_SUFFIXES; suffix++) {
+		ret = chunk_claim_in(rcu, suffix, inheritable, chunk);
+		if (ret == 0) {
+			*ret_chunk = chunk;
+			return 0;
+		}
+		if (ret != -EAGAIN && ret != -EEXIST)
+			break;
+	}
+	free(chunk);
+	if (ret == -EAGAIN || ret == -EEXIST)
+		return strata__fail(
+			STRATA_EREADERS,
+			"store '%s' has no reader slot left for user %u: %u "
+			"segments of %u slots are taken; create it with more "
+			"--readers, or close readers",
+			rcu->space->geometry->name, (unsigned)geteuid(),
+			STRATA_PINS_SUFFIXES, rcu->space->geometry->readers);
+	return ret;
+}
+
+void
+strata__chunk_drop(struct strata__chunk *chunk)
+{
+	munmap(chunk->map, STRATA_PAGE);
+	free(chunk);
+}
+
+void
+strata__rcu_disown(struct strata__rcu *rcu)
+{
+	struct strata__chunk *chunk, *next;
+
+	cds_list_for_each_entry_safe(chunk, next, &rcu->chunks, node)
+		free(chunk);
+	CDS_INIT_LIST_HEAD(&rcu->chunks);
+	rcu->pid = getpid();
+}
+
+void
+strata__slot_sign(struct strata__slot *slot)
+{
+	slot->pid = (uint32_t)getpid();
+	strata__os_self(slot->name, sizeof(slot->name), &slot->pid_namespace);
+	atomic_store_explicit(&slot->sections, 0, memory_order_relaxed);
+	atomic_store_explicit(&slot->in_use, 1, memory_order_relaxed);
+}
+
+static bool
+chunk_give_out(struct strata__chunk *chunk, struct strata__slot **ret_slot)
+{
+	for (uint32_t i = 0; i < STRATA_CHUNK_SLOTS; i++)
+		if ((chunk->used & 1u << i) == 0) {
+			chunk->used |= 1u << i;
+			*ret_slot = &chunk->slots[i];
+			strata__slot_sign(*ret_slot);
+			return true;
+		}
+	return false;
+}
+
+int
+strata__slot_take(struct strata__rcu *rcu, struct strata__chunk **ret_chunk,
+		  struct strata__slot **ret_slot)
+{
+	struct strata__chunk *chunk;
+	int ret = 0;
+
+	pthread_mutex_lock(&rcu->mutex);
+	if (rcu->pid != getpid())
+		strata__rcu_disown(rcu); /* a clone without fork handlers */
+	cds_list_for_each_entry(chunk, &rcu->chunks, node)
+		if (chunk_give_out(chunk, ret_slot))
+			goto out;
+	ret = strata__chunk_claim(rcu, /* inheritable= */ false, &chunk);
+	if (ret != 0)
+		goto out;
+	cds_list_add_tail(&chunk->node, &rcu->chunks);
+	chunk_give_out(chunk, ret_slot);
+out:
+	if (ret == 0)
+		*ret_chunk = chunk;
+	pthread_mutex_unlock(&rcu->mutex);
+	return ret;
+}
+
+void
+strata__slot_give(struct strata__rcu *rcu, struct strata__chunk *chunk,
+		  struct strata__slot *slot)
+{
+	pthread_mutex_lock(&rcu->mutex);
+	atomic_store_explicit(&slot->pin, 0, memory_order_release);
+	atomic_store_explicit(&slot->in_use, 0, memory_order_relaxed);
+	chunk->used &= ~(1u << (slot - chunk->slots));
+	/* The chunk stays: a process that opened one reader opens another. */
+	pthread_mutex_unlock(&rcu->mutex);
+}

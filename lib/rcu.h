@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* The RCU domain that spans processes: slots, pins, fences, scans, liveness. */
+#ifndef STRATA_RCU_H
+#define STRATA_RCU_H
+
+#include <urcu/list.h>
+
+#include "fence.h"
+#include "space.h"
+
+/*
+ * A process takes its slots in chunks. What vouches for a chunk is an exclusive
+ * OFD lock on its byte range of the pins segment, and what keeps the lock is
+ * the mapping made through the locked descriptor: closefrom() cannot lose it,
+ * children do not inherit it (MADV_DONTFORK), the kernel drops it at death.
+ */
+struct strata__chunk {
+	struct cds_list_head node;
+	struct strata__slot *slots; /* STRATA_CHUNK_SLOTS of them */
+	void *map;                  /* the page they lie in */
+	uint32_t suffix, first;     /* which pins segment, which slot */
+	uint32_t used;              /* bit per slot given out */
+};
+
+/* A pins segment of some user, as a scanning writer keeps it open. */
+struct strata__pins_file {
+	int fd; /* read-only: locks nothing */
+	uint32_t uid, suffix;
+	uint64_t inode;
+	bool listed;     /* seen by the last listing */
+	bool vandalised; /* wrong size or owner: reported, never followed */
+};
+
+struct strata__rcu {
+	struct strata__space *space;
+	pthread_mutex_t mutex; /* chunks; rank: below the store's mutex */
+	struct cds_list_head chunks;
+	int32_t pid;         /* whose the chunks are */
+	bool full_fence;     /* readers of this process use a full barrier */
+	bool can_membarrier; /* this process may call the heavy fence */
+
+	/* Scanning side, under scan_mutex. */
+	pthread_mutex_t scan_mutex;
+	struct strata__pins_file *files;
+	size_t nr_files;
+	int64_t listed_mtime_ns; /* of the folder at the last listing */
+	bool listing_settled;    /* the listing was made well after that time */
+	char *buffer;            /* one pins segment */
+};
+
+int strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space);
+void strata__rcu_fini(struct strata__rcu *rcu);
+
+/* A slot for one reader; cleared, its display part filled in. Tells. */
+int strata__slot_take(struct strata__rcu *rcu, struct strata__chunk **ret_chunk,
+		      struct strata__slot **ret_slot);
+void strata__slot_give(struct strata__rcu *rcu, struct strata__chunk *chunk,
+		       struct strata__slot *slot);
+/* A chunk that a fork's child is to inherit: mapped, and the mapping does
+ * travel. The descriptor is closed already. */
+int strata__chunk_claim(struct strata__rcu *rcu, bool inheritable,
+			struct strata__chunk **ret_chunk);
+void strata__chunk_drop(struct strata__chunk *chunk);
+/* In a child: forgets the parent's chunks, whose mappings are not here. */
+void strata__rcu_disown(struct strata__rcu *rcu);
+/* Fills in the display part of a slot for this process. */
+void strata__slot_sign(struct strata__slot *slot);
+
+/* The heavy fence: every reader's CPU has passed a full barrier. 0, or
+ * STRATA_ENOTSUP (told) when this process cannot. Letter B'. */
+int strata__heavy_fence(struct strata__rcu *rcu);
+
+static inline uint64_t
+strata__pin_version(uint64_t pin)
+{
+	return pin & STRATA_VERSION_MAX;
+}
+
+/* A pin that a scan met. */
+struct strata__pin {
+	uint64_t word;
+	uint32_t file, slot;
+	int alive; /* -1: not asked yet */
+	uint64_t retained_alone, retained; /* filled by who accounts */
+};
+
+/* All pins, sorted by version, as they were after the heavy fence. Good for
+ * candidates that were fixed before it, and for no others. Holds scan_mutex
+ * until done. */
+struct strata__scan {
+	struct strata__rcu *rcu;
+	struct strata__pin *pins;
+	size_t nr, max;
+	uint64_t readers; /* slots in use, by their own word */
+};
+int strata__scan_take(struct strata__rcu *rcu, struct strata__scan *ret);
+void strata__scan_done(struct strata__scan *scan);
+/* Does a living reader's pin lie in [birth, retirement)? */
+bool strata__scan_needs(struct strata__scan *scan, uint64_t birth,
+			uint64_t retirement);
+/* Adds bytes to the accounts of the living pins in [birth, retirement). */
+void strata__scan_account(struct strata__scan *scan, uint64_t birth,
+			  uint64_t retirement, uint64_t bytes);
+bool strata__scan_alive(struct strata__scan *scan, struct strata__pin *pin);
+/* What a pin's slot says of itself; 0 or -errno. */
+int strata__scan_describe(struct strata__scan *scan,
+			  const struct strata__pin *pin,
+			  struct strata_reader_info *ret);
+/* Reads all slots in use without a fence, for display: fn per slot. */
+int strata__scan_each(struct strata__rcu *rcu,
+		      int (*fn)(const struct strata__slot *slot,
+				const struct strata__pin *pin,
+				struct strata__scan *scan, void *arg),
+		      void *arg);
+
+/* Waits until every section open now has ended; see strata_synchronize(). */
+int strata__rcu_synchronize(struct strata__rcu *rcu, int64_t timeout_ns);
+
+#endif

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* The read path: lock, find, use, unlock. */
+#include <errno.h>
+#include <string.h>
+
+#include "error.h"
+#include "meta.h"
+#include "store.h"
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/**** the slow ways in ****/
+
+static int __attribute__((noinline, cold))
+lock_gone(struct strata_reader *reader)
+{
+	atomic_store_explicit(&reader->slot->pin, 0, memory_order_release);
+	return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+			    reader->store->name);
+}
+
+/* Regions were loaded since this process last looked. The section has begun: a
+ * region that cannot be mapped is an error of its layers only. */
+static void __attribute__((noinline, cold))
+lock_refresh(struct strata_reader *reader)
+{
+	(void)strata__space_refresh(&reader->store->space, /* retry= */ false);
+}
+
+static int
+lock_outermost(struct strata_reader *reader)
+{
+	const struct strata__hot *hot = reader->hot;
+	struct strata__slot *slot = reader->slot;
+	struct strata__space *space = &reader->store->space;
+	_Atomic uint64_t *version_p = (_Atomic uint64_t *)&hot->version;
+	uint64_t version, pin, root;
+
+	pin = ++reader->sections << STRATA_VERSION_BITS;
+	atomic_store_explicit(&slot->sections, reader->sections,
+			      memory_order_relaxed);
+	do {
+		/* Letter A: pairs with COMMIT in edit.c. What that version
+		 * reaches, and its segment epoch, are there. */
+		version = atomic_load_explicit(version_p, memory_order_acquire);
+		if (unlikely((version & STRATA_VERSION_DEAD) != 0))
+			return lock_gone(reader);
+		STRATA_TESTPOINT("reader.lock.version-read");
+		/* Relaxed: the fence below and the heavy one order it. */
+		atomic_store_explicit(&slot->pin, pin | version,
+				      memory_order_relaxed);
+		/* Letter B: the pin is visible to whoever fences heavily
+		 * before the loads below, and all loads after, are done. */
+		strata__light_fence(reader->full_fence);
+		/* Letter C: pairs with the store of the root in edit.c. */
+		root = atomic_load_explicit(
+			(_Atomic uint64_t *)&hot->roots[version & 1],
+			memory_order_acquire);
+		/* Orders the root before the validating load. */
+		strata__fence_acquire();
+		if (STRATA_BROKEN(STRATA_NO_VALIDATION))
+			break;
+		/* Letter A again: a pin that a scan missed is of a version that
+		 * was current after the fence, which reaches no candidate. */
+	} while (unlikely(atomic_load_explicit(version_p,
+					       memory_order_relaxed) !=
+			  version));
+	reader->pin = pin | version;
+	reader->root = root;
+	reader->depth = 1;
+	atomic_store_explicit(&reader->thread, strata__thread(),
+			      memory_order_relaxed);
+	/* Letter E: the epoch was raised before the version was stored. */
+	if (unlikely(atomic_load_explicit(
+			     (_Atomic uint64_t *)&hot->segment_epoch,
+			     memory_order_relaxed) !=
+		     atomic_load_explicit(&space->mapped_epoch,
+					  memory_order_acquire)))
+		lock_refresh(reader);
+	reader->unmapped = atomic_load_explicit(&space->nr_unmapped,
+						memory_order_relaxed) != 0;
+	return 0;
+}
+
+static int __attribute__((noinline, cold))
+lock_revived(struct strata_reader *reader)
+{
+	int ret = strata__reader_revive(reader);
+
+	if (ret != 0)
+		return ret;
+	if (reader->depth != 0) {
+		reader->depth++;
+		return 0;
+	}
+	return lock_outermost(reader);
+}
+
+int
+strata_read_lock(struct strata_reader *reader)
+{
+	if (unlikely(reader == NULL))
+		return strata__fail(STRATA_EINVAL, "no reader");
+	if (unlikely(reader->hot == NULL))
+		return lock_revived(reader);
+	if (reader->depth != 0) {
+		reader->depth++;
+		return 0;
+	}
+	return lock_outermost(reader);
+}
+
+/**** the way out ****/
+
+static int __attribute__((noinline, cold))
+unlock_refused(const struct strata_reader *reader)
+{
+	if (reader != NULL && reader->hot == NULL)
+		return strata__fail(STRATA_EINVAL,
+				    "the reader is closed, or its section did "
+				    "not survive a fork");
+	return strata__fail(STRATA_EINVAL, "unlock outside of a section");
+}
+
+static int __attribute__((noinline, cold))
+unlock_lost(void)
+{
+	return strata__fail(STRATA_EPIN,
+			    "the pin of this section was overwritten by "
+			    "another process of this user: throw away what "
+			    "was read");
+}
+
+int
+strata_read_unlock(struct strata_reader *reader)
+{
+	struct strata__slot *slot;
+	uint64_t pin;
+
+	if (unlikely(reader == NULL || reader->depth == 0))
+		return unlock_refused(reader);
+	if (--reader->depth != 0)
+		return 0;
+	slot = reader->slot;
+	pin = atomic_load_explicit(&slot->pin, memory_order_relaxed);
+	/* Letter D: all that was read is read before the pin is gone. */
+	atomic_store_explicit(&slot->pin, 0, memory_order_release);
+	if (unlikely(pin != reader->pin)) {
+		reader->pin = 0;
+		return unlock_lost();
+	}
+	reader->pin = 0;
+	return 0;
+}
+
+uint64_t
+strata_reader_version(const struct strata_reader *reader)
+{
+	return reader != NULL ? strata__pin_version(reader->pin) : 0;
+}
+
+/**** finding ****/
+
+static int __attribute__((noinline, cold))
+outside(const struct strata_reader *reader)
+{
+	if (reader == NULL || reader->pin == 0)
+		return strata__fail(STRATA_EINVAL, "outside of a read section");
+	return strata__fail(STRATA_EINVAL,
+			    "dimensions are 1 to %u, layers 0 to %u",
+			    STRATA_DIMENSION_MAX, STRATA_LAYER_MAX);
+}
+
+static int __attribute__((noinline, cold))
+not_mapped(uint32_t dimension)
+{
+	strata__fail(STRATA_EMAP,
+		     "the region of dimension %u could not be mapped into this "
+		     "process (too many mappings or open files?); mend that "
+		     "and call strata_refresh",
+		     dimension);
+	strata__error()->dimension = dimension;
+	return STRATA_EMAP;
+}
+
+static bool
+is_mapped(struct strata_reader *reader, const struct strata_entry *entry)
+{
+	return !reader->unmapped || (entry->flags & STRATA_ENTRY_REGION) == 0 ||
+		strata__space_is_mapped(&reader->store->space, entry->content);
+}
+
+int
+strata_find(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
+	    const struct strata_entry **ret_entry)
+{
+	const struct strata_entry *entry;
+	uint64_t slot;
+
+	if (unlikely(reader == NULL || reader->pin == 0 ||
+		     dimension - 1 >= STRATA_DIMENSION_MAX ||
+		     layer > STRATA_LAYER_MAX))
+		return outside(reader);
+	slot = strata__tree_slot(reader->window, reader->root, dimension);
+	if (slot == 0)
+		return STRATA_ENODIM;
+	entry = strata__tree_entry(reader->window, slot, layer);
+	if (entry == NULL)
+		return STRATA_ENOLAYER;
+	if (unlikely(!is_mapped(reader, entry)))
+		return not_mapped(dimension);
+	*ret_entry = entry;
+	return 0;
+}
+
+int
+strata_meta(struct strata_reader *reader, const struct strata_entry *entry,
+	    struct strata_meta *ret_meta)
+{
+	if (reader == NULL || reader->pin == 0 || entry == NULL)
+		return outside(NULL);
+	if (!is_mapped(reader, entry))
+		return not_mapped(0);
+	return strata__meta_decode(reader->window + entry->meta,
+				   entry->meta_size, ret_meta);
+}
+
+/**** dimensions and walks ****/
+
+static enum strata_dimension_state
+dimension_state(const struct strata__dimnode *node)
+{
+	if (node->region == 0)
+		return STRATA_DIMENSION_PROTO;
+	if (node->nr_protos == 0 && node->nr_layers == node->region_layers)
+		return STRATA_DIMENSION_CRYSTALLIZED;
+	return STRATA_DIMENSION_HYBRID;
+}
+
+void
+strata__dimension_fill(const struct strata__dimnode *node,
+		       struct strata_dimension *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	ret->id = node->id;
+	ret->state = dimension_state(node);
+	ret->immutable = (node->flags & STRATA_DIMENSION_IMMUTABLE) != 0;
+	memcpy(ret->name, node->name, sizeof(ret->name) - 1);
+	ret->frequency_min = node->frequency_min;
+	ret->frequency_max = node->frequency_max;
+	ret->nr_layers = node->nr_layers;
+	ret->nr_protos = node->nr_protos;
+	ret->content_bytes = node->content_bytes;
+	ret->region_bytes = node->region_bytes;
+	ret->version = node->version;
+}
+
+/* The slot of a dimension, or an error. */
+static int
+find_slot(struct strata_reader *reader, uint32_t dimension, uint64_t *ret_slot)
+{
+	uint64_t slot;
+
+	if (reader == NULL || reader->pin == 0 ||
+	    dimension - 1 >= STRATA_DIMENSION_MAX)
+		return outside(reader);
+	slot = strata__tree_slot(reader->window, reader->root, dimension);
+	if (slot == 0)
+		return STRATA_ENODIM;
+	*ret_slot = slot;
+	return 0;
+}
+
+int
+strata_dimension_get(struct strata_reader *reader, uint32_t dimension,
+		     struct strata_dimension *ret_dimension)
+{
+	uint64_t slot = 0;
+	int ret = find_slot(reader, dimension, &slot);
+
+	if (ret == 0)
+		strata__dimension_fill(
+			strata__tree_dimnode(reader->window, slot),
+			ret_dimension);
+	return ret;
+}
+
+int
+strata_foreach_layer(struct strata_reader *reader, uint32_t dimension,
+		     int (*fn)(uint32_t layer, const struct strata_entry *entry,
+			       void *arg),
+		     void *arg)
+{
+	uint64_t slot = 0;
+	int ret = find_slot(reader, dimension, &slot);
+
+	if (ret != 0)
+		return ret;
+	return strata__tree_each_layer(reader->window, slot, fn, arg);
+}
+
+struct each_dimension {
+	const char *window;
+	int (*fn)(const struct strata_dimension *dimension, void *arg);
+	void *arg;
+};
+
+static int
+each_dimension(uint32_t id, uint64_t slot, void *arg)
+{
+	const struct each_dimension *each = arg;
+	struct strata_dimension dimension;
+
+	(void)id;
+	strata__dimension_fill(strata__tree_dimnode(each->window, slot),
+			       &dimension);
+	return each->fn(&dimension, each->arg);
+}
+
+int
+strata_foreach_dimension(struct strata_reader *reader,
+			 int (*fn)(const struct strata_dimension *dimension,
+				   void *arg),
+			 void *arg)
+{
+	struct each_dimension each = { NULL, fn, arg };
+
+	if (reader == NULL || reader->pin == 0)
+		return outside(reader);
+	each.window = reader->window;
+	return strata__tree_each_dimension(reader->window, reader->root,
+					   each_dimension, &each);
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Recovery: making consistent what a writer left that died while dirty. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "error.h"
+#include "store.h"
+
+/*
+ * The version is the truth: walk from its root. What is neither reached nor free
+ * becomes retired at the current version, with earlier stamps kept; nothing is
+ * freed here, since a reader may hold an older version. Lists and counters are
+ * rebuilt from the same walk. All of it can be done twice: the recovering writer
+ * may die anywhere, and dirty stays set until its own work is done.
+ */
+
+struct recovery {
+	struct strata__space *space;
+	uint64_t version;
+	uint64_t *reached[STRATA_CLASSES_MAX]; /* a bit per block */
+	uint64_t *reached_segments;
+};
+
+static bool
+bit_test(const uint64_t *bits, uint64_t i)
+{
+	return (bits[i / 64] >> (i % 64) & 1) != 0;
+}
+
+static void
+bit_set(uint64_t *bits, uint64_t i)
+{
+	bits[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+static void
+recovery_fini(struct recovery *recovery)
+{
+	for (uint32_t i = 0; i < recovery->space->geometry->nr_classes; i++)
+		free(recovery->reached[i]);
+	free(recovery->reached_segments);
+}
+
+static int
+recovery_init(struct recovery *recovery, struct strata__space *space)
+{
+	const struct strata__geometry *geometry = space->geometry;
+	bool ok;
+
+	memset(recovery, 0, sizeof(*recovery));
+	recovery->space = space;
+	recovery->version = atomic_load_explicit(&space->catalog->hot.version,
+						 memory_order_acquire);
+	recovery->reached_segments =
+		calloc(geometry->nr_segments / 64 + 1, sizeof(uint64_t));
+	ok = recovery->reached_segments != NULL;
+	for (uint32_t i = 0; i < geometry->nr_classes; i++) {
+		recovery->reached[i] = calloc(
+			geometry->classes[i].nr_blocks / 64 + 1,
+			sizeof(uint64_t));
+		ok = ok && recovery->reached[i] != NULL;
+	}
+	if (ok)
+		return 0;
+	recovery_fini(recovery);
+	return strata__fail(STRATA_ENOMEM,
+			    "no memory to recover store '%s' after a dead "
+			    "writer",
+			    geometry->name);
+}
+
+/**** the walk ****/
+
+static int
+reach(struct recovery *recovery, uint64_t ref)
+{
+	struct strata__block block;
+
+	if (!strata__block_at(recovery->space, ref, &block))
+		return strata__fail(STRATA_ECORRUPT,
+				    "store '%s': version %llu refers to no "
+				    "block at %llx",
+				    recovery->space->geometry->name,
+				    (unsigned long long)recovery->version,
+				    (unsigned long long)ref);
+	bit_set(recovery->reached[block.class_], block.index);
+	return 0;
+}
+
+static int
+reach_node(uint64_t ref, void *arg)
+{
+	return reach(arg, ref);
+}
+
+static int
+reach_dimension(uint32_t id, const struct strata__dimnode *node, void *arg)
+{
+	struct recovery *recovery = arg;
+
+	if (node->region == 0)
+		return 0;
+	if (node->region > recovery->space->geometry->nr_segments)
+		return strata__fail(STRATA_ECORRUPT,
+				    "store '%s': dimension %u has no region %u",
+				    recovery->space->geometry->name, id,
+				    node->region);
+	bit_set(recovery->reached_segments, node->region - 1);
+	return 0;
+}
+
+static int
+reach_entry(uint32_t dimension, uint32_t layer, const struct strata_entry *entry,
+	    void *arg)
+{
+	(void)dimension;
+	(void)layer;
+	if ((entry->flags & STRATA_ENTRY_REGION) != 0)
+		return 0;
+	return reach(arg, entry->content);
+}
+
+static int
+walk(struct recovery *recovery)
+{
+	struct strata__visitor visitor = {
+		.node = reach_node,
+		.dimension = reach_dimension,
+		.entry = reach_entry,
+		.arg = recovery,
+	};
+	struct strata__hot *hot = &recovery->space->catalog->hot;
+	uint64_t root = atomic_load_explicit(&hot->roots[recovery->version & 1],
+					     memory_order_acquire);
+
+	return strata__tree_walk(recovery->space, root, &visitor);
+}
+
+/**** the records ****/
+
+static void
+retire_record(const struct recovery *recovery, struct strata__record *record)
+{
+	atomic_store_explicit(&record->retirement, recovery->version,
+			      memory_order_release);
+	STRATA_TESTPOINT("recover.block.stamped");
+	atomic_store_explicit(&record->state, STRATA_RETIRED,
+			      memory_order_release);
+	STRATA_TESTPOINT("recover.block.retired");
+}
+
+static void
+mend_block(const struct recovery *recovery, struct strata__record *record,
+	   bool reached)
+{
+	uint32_t state =
+		atomic_load_explicit(&record->state, memory_order_acquire);
+
+	if (!reached && state == STRATA_ALLOCATED)
+		retire_record(recovery, record);
+}
+
+static void
+mend_class(struct recovery *recovery, uint32_t class_)
+{
+	struct strata__record *records =
+		strata__class_records(recovery->space, class_);
+	uint64_t grown = strata__count(
+		&recovery->space->catalog->counters.classes[class_].grown);
+
+	for (uint64_t i = 0; i < grown;) {
+		struct strata__record *record = &records[i];
+		uint32_t state = atomic_load_explicit(&record->state,
+						      memory_order_acquire);
+		uint32_t run = atomic_load_explicit(&record->run,
+						    memory_order_relaxed);
+
+		mend_block(recovery, record,
+			   bit_test(recovery->reached[class_], i));
+		i += state == STRATA_FREE || run == 0 ? 1 : run;
+	}
+}
+
+static void
+mend_segments(struct recovery *recovery)
+{
+	struct strata__segment *segments = strata__segments(recovery->space);
+
+	for (uint32_t i = 0; i < recovery->space->geometry->nr_segments; i++)
+		mend_block(recovery, &segments[i].record,
+			   bit_test(recovery->reached_segments, i));
+}
+
+/**** lists and counters ****/
+
+static void
+list_push(struct strata__space *space, uint32_t item)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t nr = strata__count(&counters->nr_retired);
+
+	strata__retired_list(space)[nr] = item;
+	strata__count_set(&counters->nr_retired, nr + 1);
+}
+
+static void
+list_class(struct strata__space *space, uint32_t class_)
+{
+	struct strata__record *records = strata__class_records(space, class_);
+	uint64_t grown = strata__count(
+		&space->catalog->counters.classes[class_].grown);
+
+	for (uint64_t i = 0; i < grown;) {
+		uint32_t state = atomic_load_explicit(&records[i].state,
+						      memory_order_acquire);
+		uint32_t run = atomic_load_explicit(&records[i].run,
+						    memory_order_relaxed);
+
+		if (state == STRATA_RETIRED)
+			list_push(space,
+				  STRATA_RETIRED_ITEM(class_, (uint32_t)i));
+		i += state == STRATA_FREE || run == 0 ? 1 : run;
+	}
+}
+
+static void
+list_rebuild(struct strata__space *space)
+{
+	struct strata__segment *segments = strata__segments(space);
+
+	strata__count_set(&space->catalog->counters.nr_retired, 0);
+	for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
+		list_class(space, i);
+	for (uint32_t i = 0; i < space->geometry->nr_segments; i++)
+		if (atomic_load_explicit(&segments[i].record.state,
+					 memory_order_acquire) ==
+		    STRATA_RETIRED)
+			list_push(space, STRATA_RETIRED_ITEM(
+						 STRATA_RETIRED_SEGMENT, i));
+}
+
+static void
+reserved_recount(struct strata__space *space)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t bytes = space->geometry->catalog_size +
+		space->geometry->lock_size + space->geometry->pins_size +
+		strata__count(&counters->region_bytes);
+	struct stat st;
+
+	for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
+		if (fstat(space->pool_fd[i], &st) == 0)
+			bytes += (uint64_t)st.st_size;
+	strata__count_set(&counters->reserved, bytes);
+}
+
+int
+strata__recover(struct strata_store *store)
+{
+	struct strata__space *space = &store->space;
+	struct recovery recovery;
+	int ret;
+
+	ret = recovery_init(&recovery, space);
+	if (ret != 0)
+		return ret;
+	/* The sizes of the pools first: they bound what a block is. */
+	strata__pool_rebuild(space);
+	ret = walk(&recovery);
+	if (ret == 0) {
+		for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
+			mend_class(&recovery, i);
+		mend_segments(&recovery);
+		STRATA_TESTPOINT("recover.mended");
+		strata__pool_rebuild(space);
+		list_rebuild(space);
+		strata__segtab_recount(space);
+		strata__sweep_segments(store);
+		strata__segtab_sweep(space);
+		strata__segtab_recount(space);
+		reserved_recount(space);
+		strata__count_add(&space->catalog->counters.recoveries, 1);
+		STRATA_TESTPOINT("recover.rebuilt");
+	}
+	recovery_fini(&recovery);
+	/* First free what the dead kept: the store may be full of it. */
+	if (ret == 0 && store->rcu.can_membarrier)
+		(void)strata__reclaim(store, NULL);
+	return ret;
+}

@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Segments: build, reserve, publish, open with suspicion, check the head. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "segment.h"
+
+/**** folder ****/
+
+#define DEFAULT_FOLDER "/dev/shm"
+
+int
+strata__folder_open(struct strata__folder *ret)
+{
+	const char *path = secure_getenv("STRATA_SHM_DIR");
+	int fd;
+
+	if (path == NULL || *path == '\0')
+		path = DEFAULT_FOLDER;
+	if (strlen(path) >= sizeof(ret->path))
+		return strata__fail_errno(ENAMETOOLONG,
+					  "cannot use STRATA_SHM_DIR");
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return strata__fail_errno(
+			errno, "cannot open the folder of the segments, %s",
+			path);
+	ret->fd = fd;
+	strcpy(ret->path, path);
+	return 0;
+}
+
+void
+strata__folder_close(struct strata__folder *folder)
+{
+	if (folder->fd >= 0)
+		close(folder->fd);
+	folder->fd = -1;
+}
+
+/* Free and all bytes; UINT64_MAX for both when the system does not tell, as for
+ * a tmpfs without a limit. */
+static void
+folder_space(const struct strata__folder *folder, uint64_t *ret_free,
+	     uint64_t *ret_total)
+{
+	struct statvfs st;
+
+	*ret_free = *ret_total = UINT64_MAX;
+	if (fstatvfs(folder->fd, &st) != 0 || st.f_blocks == 0)
+		return;
+	*ret_free = (uint64_t)st.f_bavail * st.f_frsize;
+	*ret_total = (uint64_t)st.f_blocks * st.f_frsize;
+}
+
+uint64_t
+strata__folder_free(const struct strata__folder *folder)
+{
+	uint64_t nr_free, total;
+
+	folder_space(folder, &nr_free, &total);
+	return nr_free;
+}
+
+/* The size that container runtimes give /dev/shm when nobody asks. */
+#define CONTAINER_DEFAULT (UINT64_C(64) << 20)
+
+int
+strata__segment_fail_full(const struct strata__folder *folder, uint64_t size)
+{
+	uint64_t nr_free, total;
+
+	folder_space(folder, &nr_free, &total);
+	if (nr_free == UINT64_MAX)
+		strata__fail(STRATA_ESHM,
+			     "%s has no room for %" PRIu64 " more bytes",
+			     folder->path, size);
+	else
+		strata__fail(STRATA_ESHM,
+			     "%s is full: %" PRIu64
+			     " bytes are needed, %" PRIu64 " of %" PRIu64
+			     " are free",
+			     folder->path, size, nr_free, total);
+	if (total == CONTAINER_DEFAULT)
+		strata__error_append(
+			"; in a container give it more: docker run "
+			"--shm-size=1g, or in Kubernetes an emptyDir with "
+			"medium: Memory mounted there");
+	strata__error()->sys_errno = ENOSPC;
+	strata__error()->requested = size;
+	return STRATA_ESHM;
+}
+
+/* What the system said about a segment, as one of our errors. name NULL: one
+ * that has none. */
+static int
+fail(const struct strata__folder *folder, int err, uint64_t size,
+     const char *what, const char *name)
+{
+	if (err == ENOSPC || err == EDQUOT)
+		return strata__segment_fail_full(folder, size);
+	strata__fail_errno(err, "cannot %s %s%s%s", what, folder->path,
+			   name != NULL ? "/" : "", name != NULL ? name : "");
+	if (err != EACCES && err != EPERM)
+		return -err;
+	strata__error()->code = STRATA_EACCES;
+	return STRATA_EACCES;
+}
+
+/**** names ****/
+
+static void
+name_part(char *buf, const struct strata__id *id, const char *part)
+{
+	char *p = buf + sprintf(buf, "strata-");
+	size_t i;
+
+	for (i = 0; i < sizeof(id->bytes); i++)
+		p += sprintf(p, "%02x", id->bytes[i]);
+	sprintf(p, "-%s", part);
+}
+
+void
+strata__segment_name_catalog(char *buf, const char *store)
+{
+	snprintf(buf, STRATA_SEGMENT_NAME, "strata.%s", store);
+}
+
+void
+strata__segment_name_pool(char *buf, const struct strata__id *id,
+			  uint32_t class_)
+{
+	char part[32];
+
+	snprintf(part, sizeof(part), "pool%" PRIu32, class_);
+	name_part(buf, id, part);
+}
+
+void
+strata__segment_name_lock(char *buf, const struct strata__id *id)
+{
+	name_part(buf, id, "lock");
+}
+
+void
+strata__segment_name_region(char *buf, const struct strata__id *id,
+			    uint64_t generation)
+{
+	char part[32];
+
+	snprintf(part, sizeof(part), "region%" PRIu64, generation);
+	name_part(buf, id, part);
+}
+
+void
+strata__segment_name_pins(char *buf, const struct strata__id *id, uint32_t uid,
+			  uint32_t suffix)
+{
+	char part[32];
+
+	snprintf(part, sizeof(part), "pins%" PRIu32 ".%" PRIu32, uid, suffix);
+	name_part(buf, id, part);
+}
+
+/* Not isalnum(): what a name is does not depend on the locale. */
+static bool
+is_name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+int
+strata__store_name_check(const char *name)
+{
+	size_t length;
+
+	if (name == NULL)
+		return strata__fail(STRATA_ENAME, "the store's name is NULL");
+	for (length = 0; is_name_char(name[length]); length++)
+		if (length == STRATA_STORE_NAME_MAX)
+			break;
+	if (length > 0 && name[length] == '\0' && name[0] != '.')
+		return 0;
+	return strata__fail(STRATA_ENAME,
+			    "'%.80s' is not a store name: 1 to %d letters, "
+			    "digits, '.', '_' and '-', not starting with '.'",
+			    name, STRATA_STORE_NAME_MAX);
+}
+
+/**** building ****/
+
+/*
+ * O_TMPFILE where there is any; else a hidden name made of the file's number,
+ * which publish and discard find again by fstat(). That number is nobody else's
+ * while the file exists. A builder that is killed leaves such a file behind.
+ */
+#define HIDDEN_NAME 64
+
+static void
+hidden_name(char *buf, const struct stat *st)
+{
+	snprintf(buf, HIDDEN_NAME, ".strata-new-%ju", (uintmax_t)st->st_ino);
+}
+
+static int
+open_hidden(const struct strata__folder *folder, int *ret_fd)
+{
+	unsigned char random[16];
+	char first[HIDDEN_NAME], second[HIDDEN_NAME];
+	struct stat st;
+	size_t i;
+	int err = strata__os_random(random, sizeof(random)), fd;
+	char *p = first;
+
+	if (err != 0)
+		return err;
+	p += sprintf(p, ".strata-new-r");
+	for (i = 0; i < sizeof(random); i++)
+		p += sprintf(p, "%02x", random[i]);
+	fd = openat(folder->fd, first,
+		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0) {
+		hidden_name(second, &st);
+		if (renameat(folder->fd, first, folder->fd, second) == 0) {
+			*ret_fd = fd;
+			return 0;
+		}
+	}
+	err = -errno;
+	unlinkat(folder->fd, first, 0);
+	close(fd);
+	return err;
+}
+
+static int
+open_unnamed(const struct strata__folder *folder, int *ret_fd)
+{
+	int fd = openat(folder->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0) {
+		*ret_fd = fd;
+		return 0;
+	}
+	if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)
+		return open_hidden(folder, ret_fd);
+	return -errno;
+}
+
+/* chown clears bits of the mode, so it goes first. */
+static int
+set_access(int fd, uint32_t mode, uint32_t group)
+{
+	if (group != (uint32_t)-1 && fchown(fd, (uid_t)-1, group) != 0)
+		return -errno;
+	return fchmod(fd, mode & 0777) == 0 ? 0 : -errno;
+}
+
+int
+strata__segment_build(const struct strata__folder *folder, uint64_t size,
+		      uint32_t mode, uint32_t group, int *ret_fd)
+{
+	int fd = -1;
+	int err = open_unnamed(folder, &fd);
+
+	if (err != 0)
+		return fail(folder, -err, size, "make a segment in", NULL);
+	err = set_access(fd, mode, group);
+	if (err != 0)
+		strata__fail_errno(-err,
+				   "cannot set group and mode of a segment in "
+				   "%s",
+				   folder->path);
+	else if (size > 0)
+		err = strata__segment_reserve(folder, fd, 0, size);
+	if (err != 0) {
+		strata__segment_discard(folder, fd);
+		return err;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+int
+strata__segment_reserve(const struct strata__folder *folder, int fd,
+			uint64_t offset, uint64_t size)
+{
+	int err = strata__os_reserve(fd, offset, size);
+
+	if (err == 0)
+		return 0;
+	fail(folder, -err, size, "reserve memory in", NULL);
+	/* Steps that were taken are given back. Shrinking needs no memory. */
+	if (ftruncate(fd, (off_t)offset) != 0)
+		strata__error_append("; and it could not be cut back: %s",
+				     strata_strerror(-errno));
+	return strata__error()->code;
+}
+
+static int
+link_unnamed(const struct strata__folder *folder, int fd, const char *name)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, path, folder->fd, name, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	/* Without /proc (chroot): newer kernels allow this to everybody. */
+	if (errno == ENOENT &&
+	    linkat(fd, "", folder->fd, name, AT_EMPTY_PATH) == 0)
+		return 0;
+	return -errno;
+}
+
+int
+strata__segment_publish(const struct strata__folder *folder, int fd,
+			const char *name)
+{
+	char hidden[HIDDEN_NAME];
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st) != 0)
+		return fail(folder, errno, 0, "publish", name);
+	if (st.st_nlink == 0) {
+		err = link_unnamed(folder, fd, name);
+	} else {
+		hidden_name(hidden, &st);
+		err = renameat2(folder->fd, hidden, folder->fd, name,
+				RENAME_NOREPLACE) == 0
+			      ? 0
+			      : -errno;
+	}
+	if (err == -EEXIST) {
+		strata__fail(STRATA_EEXIST, "%s/%s exists already",
+			     folder->path, name);
+		strata__error()->sys_errno = EEXIST;
+		return STRATA_EEXIST;
+	}
+	return err == 0 ? 0 : fail(folder, -err, 0, "publish", name);
+}
+
+void
+strata__segment_discard(const struct strata__folder *folder, int fd)
+{
+	char hidden[HIDDEN_NAME];
+	int saved = errno;
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && st.st_nlink == 1) {
+		hidden_name(hidden, &st);
+		unlinkat(folder->fd, hidden, 0);
+	}
+	close(fd);
+	errno = saved;
+}
+
+/**** opening ****/
+
+static bool
+is_trusted_owner(const struct stat *st, uint32_t trusted_uid, uint32_t group)
+{
+	if (st->st_uid == 0 || st->st_uid == geteuid())
+		return true;
+	if (trusted_uid == STRATA_TRUST_GROUP)
+		return st->st_gid == group;
+	return trusted_uid != STRATA_TRUST_NOBODY && st->st_uid == trusted_uid;
+}
+
+static int
+fail_owner(const struct strata__folder *folder, const char *name,
+	   const char *why)
+{
+	return strata__fail(STRATA_EOWNER, "%s/%s is not to be trusted: %s",
+			    folder->path, name, why);
+}
+
+static int
+check_access(const struct strata__folder *folder, const char *name,
+	     const struct stat *st, uint32_t trusted_uid, uint32_t group)
+{
+	if (!S_ISREG(st->st_mode))
+		return fail_owner(folder, name, "it is no regular file");
+	if (st->st_nlink > 1)
+		return fail_owner(folder, name, "it has more than one name");
+	if ((st->st_mode & S_IWOTH) != 0)
+		return fail_owner(folder, name, "everybody may write to it");
+	if ((st->st_mode & S_IWGRP) != 0 && group != STRATA_GROUP_ANY &&
+	    st->st_gid != group)
+		return fail_owner(folder, name, "its group may write to it");
+	if (!is_trusted_owner(st, trusted_uid, group))
+		return strata__fail(STRATA_EOWNER,
+				    "%s/%s belongs to user %" PRIu32
+				    ", who is neither you nor root nor "
+				    "trusted by a flag",
+				    folder->path, name, (uint32_t)st->st_uid);
+	return 0;
+}
+
+static int
+fail_open(const struct strata__folder *folder, const char *name, int err)
+{
+	if (err == ENOENT)
+		return -ENOENT;
+	if (err == ELOOP)
+		return fail_owner(folder, name, "it is a symbolic link");
+	if (err == EISDIR || err == ENXIO)
+		return fail_owner(folder, name, "it is no regular file");
+	return fail(folder, err, 0, "open", name);
+}
+
+int
+strata__segment_open(const struct strata__folder *folder, const char *name,
+		     bool writable, uint32_t trusted_uid, uint32_t group,
+		     int *ret_fd, uint64_t *ret_size)
+{
+	struct stat st;
+	int err, fd;
+
+	fd = openat(folder->fd, name,
+		    (writable ? O_RDWR : O_RDONLY) | O_NOFOLLOW | O_NONBLOCK |
+			    O_CLOEXEC);
+	if (fd < 0)
+		return fail_open(folder, name, errno);
+	if (fstat(fd, &st) != 0)
+		err = fail(folder, errno, 0, "examine", name);
+	else if (S_ISREG(st.st_mode) && st.st_nlink == 0)
+		err = -ENOENT;
+	else
+		err = check_access(folder, name, &st, trusted_uid, group);
+	if (err != 0) {
+		close(fd);
+		return err;
+	}
+	*ret_fd = fd;
+	*ret_size = (uint64_t)st.st_size;
+	return 0;
+}
+
+int
+strata__segment_unlink(const struct strata__folder *folder, const char *name)
+{
+	if (unlinkat(folder->fd, name, 0) == 0)
+		return 0;
+	if (errno == ENOENT)
+		return -ENOENT;
+	return fail(folder, errno, 0, "remove", name);
+}
+
+/**** heads ****/
+
+void
+strata__head_stamp(struct strata__head *head, enum strata__kind kind,
+		   uint32_t index, const struct strata__id *id,
+		   uint64_t generation, uint64_t size)
+{
+	head->layout_major = STRATA_LAYOUT_MAJOR;
+	head->layout_minor = STRATA_LAYOUT_MINOR;
+	head->kind = kind;
+	head->index = index;
+	head->store_id = *id;
+	strata__os_boot_id(&head->boot_id);
+	head->generation = generation;
+	head->size = size;
+	__atomic_store_n(&head->magic, STRATA_MAGIC, __ATOMIC_RELEASE);
+}
+
+static int
+fail_corrupt(const char *name, const char *why, uint64_t size)
+{
+	strata__fail(STRATA_ECORRUPT, "%s is damaged: %s", name, why);
+	strata__error()->size = size;
+	return STRATA_ECORRUPT;
+}
+
+/* An id that the system did not tell, then or now, says nothing. */
+static bool
+is_other_boot(const struct strata__id *id)
+{
+	static const struct strata__id unknown;
+	struct strata__id now;
+
+	strata__os_boot_id(&now);
+	return memcmp(id, &now, sizeof(now)) != 0 &&
+	       memcmp(id, &unknown, sizeof(now)) != 0 &&
+	       memcmp(&now, &unknown, sizeof(now)) != 0;
+}
+
+static bool
+is_size_wrong(const struct strata__head *head, uint64_t size)
+{
+	if (size == 0)
+		return false;
+	return head->kind == STRATA_KIND_POOL ? head->size > size
+					      : head->size != size;
+}
+
+int
+strata__head_check(const struct strata__head *head, const char *name,
+		   enum strata__kind kind, const struct strata__id *id,
+		   uint64_t generation, uint64_t size)
+{
+	if (__atomic_load_n(&head->magic, __ATOMIC_ACQUIRE) != STRATA_MAGIC)
+		return fail_corrupt(name, "it does not begin like a segment",
+				    size);
+	if (head->layout_major != STRATA_LAYOUT_MAJOR)
+		return strata__fail(STRATA_ELAYOUT,
+				    "%s has layout %" PRIu32 ".%" PRIu32
+				    ", this library reads %d.x",
+				    name, head->layout_major,
+				    head->layout_minor, STRATA_LAYOUT_MAJOR);
+	if (head->kind != (uint32_t)kind)
+		return fail_corrupt(name, "it is a segment of another kind",
+				    size);
+	if (is_other_boot(&head->boot_id))
+		return strata__fail(STRATA_EBOOT,
+				    "%s is a leftover of another boot; remove "
+				    "it",
+				    name);
+	if (id != NULL && memcmp(&head->store_id, id, sizeof(*id)) != 0)
+		return fail_corrupt(name, "it is another store's", size);
+	if (generation != 0 && head->generation != generation)
+		return fail_corrupt(name, "it is of another generation", size);
+	if (is_size_wrong(head, size))
+		return fail_corrupt(
+			name, "it has not the size it was made with", size);
+	return 0;
+}

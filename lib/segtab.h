@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* The segment table: which regions there are, where, and in which state. */
+#ifndef STRATA_SEGTAB_H
+#define STRATA_SEGTAB_H
+
+#include "space.h"
+
+/* A segment that its builder fills. The descriptor carries an exclusive lock on
+ * byte 0 of the file: that the builder lives is the kernel's word. */
+struct strata__building {
+	uint32_t index;
+	uint64_t generation;
+	uint64_t place;
+	uint64_t size;       /* of the segment */
+	uint64_t image_size;
+	int fd;
+};
+
+/* Size of the segment that an image of that many bytes needs. */
+uint64_t strata__segtab_segment_size(uint64_t image_size);
+
+/*
+ * Under the writer lock, dirty: picks the lowest free index and a place, charges
+ * the bytes, makes the file (locked before it has its name), enters BUILDING.
+ * Nothing is reserved in the file yet: the builder does that outside the lock.
+ * Tells STRATA_ELIMIT, STRATA_ETOOBIG, STRATA_EBUSY (table full).
+ */
+int strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
+			   uint64_t image_size, uint32_t mode, uint32_t group,
+			   struct strata__building *ret);
+/* Outside the lock: the trailer page, after the image was written. */
+int strata__segtab_seal(struct strata__space *space,
+			const struct strata__building *building);
+/* Under the lock, dirty: birth, then ALLOCATED (release). The caller raises
+ * the segment epoch before the version. Reverted by retract when the commit
+ * fails before its version. */
+void strata__segtab_publish(struct strata__space *space,
+			    const struct strata__building *building,
+			    uint64_t birth);
+void strata__segtab_retract(struct strata__space *space, uint32_t index);
+/* Under the lock, dirty: retirement, then RETIRED (release); on the retired
+ * list. */
+void strata__segtab_retire(struct strata__space *space, uint32_t index,
+			   uint64_t version);
+
+/*
+ * Giving back. doom: under the lock, dirty: BUILDING or RETIRED becomes DYING.
+ * bury: outside the lock: locks byte 0 (false: somebody else is at it),
+ * truncates and unlinks. forget: under the lock, dirty: DYING becomes FREE,
+ * bytes uncharged. A segment whose file is gone is buried already.
+ */
+void strata__segtab_doom(struct strata__space *space, uint32_t index);
+bool strata__segtab_bury(struct strata__space *space, uint32_t index);
+void strata__segtab_forget(struct strata__space *space, uint32_t index);
+/* Drops a building one wholly, by its builder, outside of the lock except for
+ * the two short steps, for which lock/unlock callbacks are not needed: the
+ * caller holds the lock all along and accepts the truncation under it. */
+void strata__segtab_abandon(struct strata__space *space,
+			    struct strata__building *building);
+/* Closes the builder's descriptor (and with it the lock). */
+void strata__building_close(struct strata__building *building);
+
+/* Recovery: is the builder of a BUILDING (or burier of a DYING) entry alive? */
+bool strata__segtab_is_held(struct strata__space *space, uint32_t index);
+/* Recomputes region_bytes, region_retired_bytes, segments_high. */
+void strata__segtab_recount(struct strata__space *space);
+/* Removes files of this store's regions that no entry names and whose lock is
+ * free; returns how many. Under the writer lock. */
+uint64_t strata__segtab_sweep(struct strata__space *space);
+
+#endif

@@ -1,0 +1,850 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Attaching memory: catalog, window, pools, regions as they come and go. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "space.h"
+#include "testpoint.h"
+
+#define WINDOW_ALIGN (UINT64_C(2) << 20)
+
+/**** mapping ****/
+
+/* Others' memory is not for the core dumps of those who only read it. */
+static void
+keep_out_of_dumps(void *at, uint64_t size)
+{
+	madvise(at, size, MADV_DONTDUMP);
+}
+
+static bool
+is_dead(const struct strata__catalog *catalog)
+{
+	return (atomic_load_explicit(&catalog->hot.version,
+				     memory_order_acquire) &
+		STRATA_VERSION_DEAD) != 0;
+}
+
+static int
+fail_no_store(const char *name)
+{
+	return strata__fail(STRATA_ENOSTORE, "there is no store '%s'", name);
+}
+
+static int
+fail_dead(const char *name)
+{
+	return strata__fail(STRATA_ENOSTORE, "store '%s' was destroyed", name);
+}
+
+/**** catalog ****/
+
+/* Who is trusted besides us and root: the owner, if we are told to. */
+static uint32_t
+catalog_owner(const struct strata__folder *folder, const char *file)
+{
+	struct stat st;
+
+	if (fstatat(folder->fd, file, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return STRATA_TRUST_NOBODY;
+	return st.st_uid;
+}
+
+static int
+catalog_open(const struct strata__folder *folder, const char *name,
+	     bool writable, uint32_t trusted_uid, int *ret_fd,
+	     uint64_t *ret_size)
+{
+	char file[STRATA_SEGMENT_NAME];
+	int code;
+
+	strata__segment_name_catalog(file, name);
+	code = strata__segment_open(folder, file, writable, trusted_uid,
+				    STRATA_GROUP_ANY, ret_fd, ret_size);
+	if (code == -ENOENT)
+		return fail_no_store(name);
+	if (code != 0 || *ret_size >= sizeof(struct strata__catalog))
+		return code;
+	close(*ret_fd);
+	strata__fail(STRATA_ECORRUPT,
+		     "%s/%s is too short for the catalog of a store",
+		     folder->path, file);
+	strata__error()->size = *ret_size;
+	return STRATA_ECORRUPT;
+}
+
+/* The group may write to the catalog only if the store says so itself. */
+static int
+catalog_check_group(const struct strata__geometry *geometry, const char *name,
+		    int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return strata__fail_errno(
+			errno, "cannot examine the catalog of '%s'", name);
+	if ((st.st_mode & S_IWGRP) == 0 ||
+	    ((geometry->mode & 0020) != 0 && st.st_gid == geometry->group))
+		return 0;
+	return strata__fail(STRATA_EOWNER,
+			    "store '%s' is not to be trusted: a group may "
+			    "write to its catalog that is not the store's",
+			    name);
+}
+
+static int
+catalog_check(const struct strata__head *head,
+	      const struct strata__geometry *geometry, const char *name,
+	      uint64_t size, int fd)
+{
+	char file[STRATA_SEGMENT_NAME];
+	int code;
+
+	strata__segment_name_catalog(file, name);
+	code = strata__head_check(head, file, STRATA_KIND_CATALOG, NULL,
+				  /* generation= */ 0, size);
+	if (code == 0)
+		code = strata__geometry_check(geometry, size);
+	if (code == 0)
+		code = catalog_check_group(geometry, name, fd);
+	if (code == 0 && strcmp(geometry->name, name) != 0)
+		code = strata__fail(STRATA_ECORRUPT,
+				    "%s is the catalog of store '%s'", file,
+				    geometry->name);
+	return code;
+}
+
+int
+strata__space_peek(const struct strata__folder *folder, const char *name,
+		   uint32_t trusted_uid, struct strata__peek *ret)
+{
+	const size_t base = offsetof(struct strata__catalog, counters);
+	struct strata__counters counters;
+	struct strata__catalog *c = NULL;
+	uint64_t size;
+	int code, fd;
+
+	code = catalog_open(folder, name, /* writable= */ false, trusted_uid,
+			    &fd, &size);
+	if (code != 0)
+		return code;
+	code = strata__os_pread(fd, &ret->head, sizeof(ret->head), 0);
+	if (code == 0)
+		code = strata__os_pread(
+			fd, &ret->geometry, sizeof(ret->geometry),
+			offsetof(struct strata__catalog, geometry));
+	if (code == 0)
+		code = strata__os_pread(
+			fd, &ret->version, sizeof(c->hot.version),
+			offsetof(struct strata__catalog, hot.version));
+	if (code == 0)
+		code = strata__os_pread(fd, &counters, sizeof(counters), base);
+	if (code != 0) {
+		strata__fail_errno(-code, "cannot read the catalog of '%s'",
+				   name);
+	} else {
+		ret->limit = strata__count(&counters.limit);
+		ret->reserved = strata__count(&counters.reserved);
+		code = catalog_check(&ret->head, &ret->geometry, name, size,
+				     fd);
+	}
+	close(fd);
+	return code;
+}
+
+static int
+catalog_map(struct strata__space *space, const char *name, int fd,
+	    uint64_t size, unsigned flags)
+{
+	int prot = PROT_READ | (space->writable ? PROT_WRITE : 0);
+	struct strata__catalog *catalog;
+	int code;
+
+	catalog = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
+	if (catalog == MAP_FAILED)
+		return strata__fail_errno(
+			errno, "cannot map the catalog of '%s'", name);
+	code = catalog_check(&catalog->head, &catalog->geometry, name, size,
+			     fd);
+	if (code == 0 && (flags & STRATA_SPACE_DEAD) == 0 && is_dead(catalog))
+		code = fail_dead(name);
+	if (code != 0) {
+		munmap(catalog, size);
+		return code;
+	}
+	if (!space->writable)
+		keep_out_of_dumps(catalog, size);
+	space->catalog = catalog;
+	space->geometry = &catalog->geometry;
+	space->id = catalog->head.store_id;
+	return 0;
+}
+
+static int
+space_open_catalog(struct strata__space *space, const char *name,
+		   unsigned flags)
+{
+	char file[STRATA_SEGMENT_NAME];
+	uint64_t size;
+	int code, fd;
+
+	strata__segment_name_catalog(file, name);
+	if ((flags & STRATA_TRUST_OWNER) != 0)
+		space->trusted_uid = catalog_owner(&space->folder, file);
+	code = catalog_open(&space->folder, name, space->writable,
+			    space->trusted_uid, &fd, &size);
+	if (code != 0)
+		return code;
+	code = catalog_map(space, name, fd, size, flags);
+	if (code != 0 || !space->writable)
+		close(fd);
+	else
+		space->catalog_fd = fd;
+	if (code != 0)
+		return code;
+	/* All segments have the group, the owner's as well. */
+	if ((space->geometry->mode & 0020) != 0)
+		space->trusted_uid = STRATA_TRUST_GROUP;
+	return 0;
+}
+
+/**** window ****/
+
+/* Addresses only: no memory, no access. */
+static int
+window_reserve(struct strata__space *space)
+{
+	uint64_t size = space->geometry->window_size;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	uint64_t front;
+	char *p;
+
+	p = mmap(NULL, size + WINDOW_ALIGN, PROT_NONE, flags, -1, 0);
+	if (p == MAP_FAILED)
+		return strata__fail_errno(errno,
+					  "cannot reserve %" PRIu64
+					  " bytes of addresses for the store",
+					  size);
+	front = -(uintptr_t)p & (WINDOW_ALIGN - 1);
+	if (front > 0)
+		munmap(p, front);
+	munmap(p + front + size, WINDOW_ALIGN - front);
+	space->window = p + front;
+	/* Where reference 0 leads: an empty node. */
+	if (mmap(space->window, STRATA_PAGE, PROT_READ,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		return strata__fail_errno(errno, "cannot map a page");
+	return 0;
+}
+
+static int
+fail_missing(const struct strata__space *space, const char *file)
+{
+	if (is_dead(space->catalog))
+		return fail_dead(space->geometry->name);
+	return strata__fail(STRATA_ECORRUPT, "%s/%s is missing",
+			    space->folder.path, file);
+}
+
+/* Opens a segment whose head is in its first page, and checks it. */
+static int
+space_open_segment(struct strata__space *space, const char *file,
+		   enum strata__kind kind, uint32_t index, int *ret_fd,
+		   uint64_t *ret_size)
+{
+	struct strata__head head;
+	uint64_t size;
+	int code, fd;
+
+	code = strata__segment_open(&space->folder, file, space->writable,
+				    space->trusted_uid, space->geometry->group,
+				    &fd, &size);
+	if (code == -ENOENT)
+		return fail_missing(space, file);
+	if (code != 0)
+		return code;
+	code = strata__os_pread(fd, &head, sizeof(head), 0);
+	if (code != 0)
+		strata__fail_errno(-code, "cannot read %s", file);
+	else
+		code = strata__head_check(&head, file, kind, &space->id,
+					  /* generation= */ 1, size);
+	if (code == 0 && head.index != index)
+		code = strata__fail(STRATA_ECORRUPT,
+				    "%s is damaged: wrong index", file);
+	if (code != 0) {
+		close(fd);
+		return code;
+	}
+	*ret_fd = fd;
+	*ret_size = size;
+	return 0;
+}
+
+/* The bits of strata__space.populated, one for each step begun. */
+static uint64_t *
+populated_new(const struct strata__class *class_)
+{
+	uint64_t steps = class_->map_size / STRATA_POOL_STEP + 1;
+
+	return calloc(steps / 64 + 1, sizeof(uint64_t));
+}
+
+/*
+ * Maps a pool at its full length. What lies beyond the end of the file is never
+ * touched, and needs no new mapping when the pool grows.
+ */
+static int
+pool_map(struct strata__space *space, uint32_t class_, int fd)
+{
+	const struct strata__class *c = &space->geometry->classes[class_];
+	int prot = PROT_READ | (space->writable ? PROT_WRITE : 0);
+	char *at = space->window + c->place;
+
+	if (mmap(at, c->map_size, prot, MAP_SHARED | MAP_FIXED, fd, 0) ==
+	    MAP_FAILED)
+		return strata__fail_errno(errno, "cannot map pool %" PRIu32,
+					  class_);
+	if (!space->writable) {
+		keep_out_of_dumps(at, c->map_size);
+		return 0;
+	}
+	space->populated[class_] = populated_new(c);
+	if (space->populated[class_] == NULL)
+		return strata__fail(STRATA_ENOMEM, "no memory for a table");
+	return 0;
+}
+
+static int
+space_open_pool(struct strata__space *space, uint32_t class_)
+{
+	char file[STRATA_SEGMENT_NAME];
+	uint64_t size;
+	int code, fd;
+
+	strata__segment_name_pool(file, &space->id, class_);
+	code = space_open_segment(space, file, STRATA_KIND_POOL, class_, &fd,
+				  &size);
+	if (code != 0)
+		return code;
+	code = pool_map(space, class_, fd);
+	if (code != 0 || !space->writable)
+		close(fd);
+	else
+		space->pool_fd[class_] = fd;
+	return code;
+}
+
+static int
+space_open_lock(struct strata__space *space)
+{
+	char file[STRATA_SEGMENT_NAME];
+	uint64_t size;
+	int code, fd;
+
+	strata__segment_name_lock(file, &space->id);
+	code = space_open_segment(space, file, STRATA_KIND_LOCK, /* index= */ 0,
+				  &fd, &size);
+	if (code != 0)
+		return code;
+	space->lock_fd = fd;
+	if (size == space->geometry->lock_size)
+		return 0;
+	return strata__fail(STRATA_ECORRUPT, "%s has a wrong size", file);
+}
+
+/* For destroying a store: the lock is enough, and may be gone. */
+static int
+space_open_dead(struct strata__space *space)
+{
+	int code = space_open_lock(space);
+
+	return code == STRATA_ENOSTORE ? 0 : code;
+}
+
+static int
+space_open_parts(struct strata__space *space, unsigned flags)
+{
+	uint32_t i;
+	int code;
+
+	if ((flags & STRATA_SPACE_DEAD) != 0)
+		return space_open_dead(space);
+
+	space->mapped =
+		calloc(space->geometry->nr_segments, sizeof(*space->mapped));
+	if (space->mapped == NULL)
+		return strata__fail(STRATA_ENOMEM, "no memory for a table");
+	code = window_reserve(space);
+	for (i = 0; i < space->geometry->nr_classes && code == 0; i++)
+		code = space_open_pool(space, i);
+	if (code == 0 && space->writable)
+		code = space_open_lock(space);
+	return code;
+}
+
+void
+strata__space_init(struct strata__space *space, unsigned flags)
+{
+	uint32_t i;
+
+	memset(space, 0, sizeof(*space));
+	space->folder.fd = -1;
+	space->catalog_fd = -1;
+	space->lock_fd = -1;
+	for (i = 0; i < STRATA_CLASSES_MAX; i++)
+		space->pool_fd[i] = -1;
+	space->writable = (flags & STRATA_WRITE) != 0;
+	space->trusted_uid = STRATA_TRUST_NOBODY;
+	pthread_mutex_init(&space->map_mutex, NULL);
+}
+
+int
+strata__space_open(const char *name, unsigned flags, struct strata__space *ret)
+{
+	int code = strata__store_name_check(name);
+
+	if (code != 0)
+		return code;
+	strata__space_init(ret, flags);
+	code = strata__folder_open(&ret->folder);
+	if (code == 0)
+		code = space_open_catalog(ret, name, flags);
+	if (code == 0)
+		code = space_open_parts(ret, flags);
+	if (code != 0)
+		strata__space_close(ret);
+	return code;
+}
+
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* Accepts a half-opened one. The lock segment is the wlock room's to unmap. */
+void
+strata__space_close(struct strata__space *space)
+{
+	uint32_t i;
+
+	if (space->window != NULL)
+		munmap(space->window, space->geometry->window_size);
+	space->window = NULL;
+	for (i = 0; i < STRATA_CLASSES_MAX; i++) {
+		close_fd(&space->pool_fd[i]);
+		free(space->populated[i]);
+		space->populated[i] = NULL;
+	}
+	close_fd(&space->lock_fd);
+	close_fd(&space->catalog_fd);
+	if (space->catalog != NULL)
+		munmap(space->catalog, space->catalog->geometry.catalog_size);
+	space->catalog = NULL;
+	space->geometry = NULL;
+	free(space->mapped);
+	space->mapped = NULL;
+	strata__folder_close(&space->folder);
+	pthread_mutex_destroy(&space->map_mutex);
+}
+
+/**** regions ****/
+
+/* An entry of the segment table, as it was at one look. */
+struct look {
+	uint32_t index;
+	uint32_t dimension;
+	uint64_t generation;
+	uint64_t place;
+	uint64_t size;
+};
+
+/* Merely retired regions may be read by those who pinned them in time. */
+static bool
+is_readable(uint32_t state)
+{
+	return state == STRATA_ALLOCATED || state == STRATA_RETIRED;
+}
+
+/*
+ * Letter S: pairs with the release of the state in the segment table's
+ * publish. Orders the look at the state before that at the rest of the entry:
+ * without it we may see the place of the life before.
+ */
+static bool
+segment_look(const struct strata__segment *segment, uint32_t index,
+	     struct look *ret)
+{
+	if (!is_readable(atomic_load_explicit(&segment->record.state,
+					      memory_order_acquire)))
+		return false;
+	ret->index = index;
+	ret->generation = atomic_load_explicit(&segment->record.generation,
+					       memory_order_relaxed);
+	ret->place =
+		atomic_load_explicit(&segment->place, memory_order_relaxed);
+	ret->size = atomic_load_explicit(&segment->size, memory_order_relaxed);
+	ret->dimension =
+		atomic_load_explicit(&segment->dimension, memory_order_relaxed);
+	return true;
+}
+
+/* Is the life that we saw still there? The fence keeps the second look behind
+ * what was done since the first. */
+static bool
+segment_still(const struct strata__segment *segment, const struct look *look)
+{
+	struct look now;
+
+	atomic_thread_fence(memory_order_acquire);
+	return segment_look(segment, look->index, &now) &&
+	       now.generation == look->generation;
+}
+
+/* Back to mere addresses. If that fails what is mapped there is a file that is
+ * empty by now: harmless, and the next region at this place replaces it. */
+static void
+region_unmap(struct strata__space *space, uint64_t place, uint64_t size)
+{
+	mmap(space->window + place, size, PROT_NONE,
+	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+static int
+region_check_place(const struct strata__geometry *g, const struct look *look)
+{
+	uint64_t at = look->place - g->region_base;
+
+	if (look->place >= g->region_base && at <= g->region_size &&
+	    look->size <= g->region_size - at && look->size >= STRATA_PAGE &&
+	    look->place % STRATA_PAGE == 0 && look->size % STRATA_PAGE == 0)
+		return 0;
+	strata__fail(STRATA_ECORRUPT, "its place in the window is impossible");
+	strata__error()->offset = look->place;
+	strata__error()->size = look->size;
+	return STRATA_ECORRUPT;
+}
+
+static int
+region_check_head(const struct strata__space *space, const struct look *look,
+		  const char *file, int fd)
+{
+	struct strata__head head;
+	int code = strata__os_pread(fd, &head, sizeof(head),
+				    look->size - STRATA_PAGE);
+
+	if (code != 0)
+		return strata__fail_errno(-code, "cannot read its last page");
+	code = strata__head_check(&head, file, STRATA_KIND_REGION, &space->id,
+				  look->generation, look->size);
+	if (code == 0 && head.index != look->index)
+		code = strata__fail(STRATA_ECORRUPT, "it has another index");
+	return code;
+}
+
+static int
+region_open(const struct strata__space *space, const struct look *look,
+	    int *ret_fd)
+{
+	char file[STRATA_SEGMENT_NAME];
+	uint64_t size;
+	int code, fd;
+
+	strata__segment_name_region(file, &space->id, look->generation);
+	code = strata__segment_open(&space->folder, file, /* writable= */ false,
+				    space->trusted_uid, space->geometry->group,
+				    &fd, &size);
+	if (code == -ENOENT)
+		return strata__fail_errno(ENOENT, "%s/%s", space->folder.path,
+					  file);
+	if (code != 0)
+		return code;
+	if (size != look->size)
+		code = strata__fail(STRATA_ECORRUPT,
+				    "%s has not the size that the segment "
+				    "table says",
+				    file);
+	if (code == 0)
+		code = region_check_head(space, look, file, fd);
+	if (code != 0) {
+		close(fd);
+		return code;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static int
+region_map(struct strata__space *space, const struct look *look)
+{
+	char *at = space->window + look->place;
+	void *p;
+	int code, fd = -1;
+
+	code = region_check_place(space->geometry, look);
+	if (code == 0)
+		code = region_open(space, look, &fd);
+	if (code != 0)
+		return code;
+	STRATA_TESTPOINT("space.region-opened");
+	p = mmap(at, look->size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (p == MAP_FAILED)
+		code = strata__fail_errno(errno, "mmap of %" PRIu64 " bytes",
+					  look->size);
+	else
+		keep_out_of_dumps(at, look->size);
+	close(fd);
+	return code;
+}
+
+/**** refresh ****/
+
+/* What is gone makes room first: its place may be another's by now. */
+static void
+refresh_unmap(struct strata__space *space)
+{
+	struct strata__segment *segments = strata__segments(space);
+	uint32_t i;
+
+	for (i = 0; i < space->mapped_high; i++) {
+		struct strata__mapping *m = &space->mapped[i];
+		struct look look = {0};
+
+		if (m->generation == 0)
+			continue;
+		if (segment_look(&segments[i], i, &look) &&
+		    look.generation == m->generation)
+			continue;
+		region_unmap(space, m->place, m->size);
+		m->generation = 0;
+	}
+}
+
+/*
+ * Maps one region if it is new. An entry that changed meanwhile is no error:
+ * whoever can see the new life of it finds a newer segment epoch, too, and
+ * looks again.
+ */
+static int
+refresh_map(struct strata__space *space, uint32_t i)
+{
+	struct strata__segment *segment = &strata__segments(space)[i];
+	struct strata__mapping *m = &space->mapped[i];
+	struct look look;
+	int code;
+
+	if (!segment_look(segment, i, &look) ||
+	    look.generation == m->generation)
+		return 0;
+	code = region_map(space, &look);
+	if (!segment_still(segment, &look)) {
+		if (code == 0)
+			region_unmap(space, look.place, look.size);
+		return 0;
+	}
+	if (code != 0) {
+		strata__error()->dimension = look.dimension;
+		return code;
+	}
+	m->generation = look.generation;
+	m->place = look.place;
+	m->size = look.size;
+	if (space->mapped_high <= i)
+		space->mapped_high = i + 1;
+	return 0;
+}
+
+/* The first failure, in words, and how many there were. */
+static int
+fail_unmapped(const struct strata_error_info *first, uint32_t nr)
+{
+	strata__fail(STRATA_EMAP,
+		     "the region of dimension %" PRIu32
+		     " could not be mapped: %s",
+		     first->dimension, first->sentence);
+	if (nr > 1)
+		strata__error_append(" (and %" PRIu32 " more regions)", nr - 1);
+	strata__error()->dimension = first->dimension;
+	strata__error()->sys_errno = first->sys_errno;
+	strata__error()->offset = first->offset;
+	strata__error()->size = first->size;
+	return STRATA_EMAP;
+}
+
+static int
+refresh_locked(struct strata__space *space)
+{
+	const struct strata__counters *counters = &space->catalog->counters;
+	struct strata_error_info first;
+	uint64_t epoch, high;
+	uint32_t i, nr_failed = 0;
+
+	/*
+	 * Letter E: pairs with the release of the epoch by the commit that
+	 * publishes a region. Orders it before the looks at the segment table:
+	 * without it we may note an epoch whose region we did not see.
+	 */
+	epoch = atomic_load_explicit(&space->catalog->hot.segment_epoch,
+				     memory_order_acquire);
+	high = atomic_load_explicit(&counters->segments_high,
+				    memory_order_relaxed);
+	if (high > space->geometry->nr_segments)
+		high = space->geometry->nr_segments;
+	refresh_unmap(space);
+	for (i = 0; i < high; i++)
+		if (refresh_map(space, i) != 0 && nr_failed++ == 0)
+			first = *strata__error();
+	atomic_store_explicit(&space->nr_unmapped, nr_failed,
+			      memory_order_relaxed);
+	/* Letter R: pairs with the acquire in the read lock. Orders the
+	 * mappings before it: a thread that sees this epoch may follow. */
+	atomic_store_explicit(&space->mapped_epoch, epoch,
+			      memory_order_release);
+	return nr_failed > 0 ? fail_unmapped(&first, nr_failed) : 0;
+}
+
+static bool
+is_stale(const struct strata__space *space, bool retry)
+{
+	uint64_t epoch = atomic_load_explicit(
+		&space->catalog->hot.segment_epoch, memory_order_acquire);
+
+	return epoch != atomic_load_explicit(&space->mapped_epoch,
+					     memory_order_acquire) ||
+	       (retry && atomic_load_explicit(&space->nr_unmapped,
+					      memory_order_relaxed) != 0);
+}
+
+int
+strata__space_refresh(struct strata__space *space, bool retry)
+{
+	int code = 0;
+
+	pthread_mutex_lock(&space->map_mutex);
+	if (is_stale(space, retry))
+		code = refresh_locked(space);
+	pthread_mutex_unlock(&space->map_mutex);
+	return code;
+}
+
+bool
+strata__space_is_mapped(struct strata__space *space, uint64_t ref)
+{
+	bool found = false;
+	uint32_t i;
+
+	pthread_mutex_lock(&space->map_mutex);
+	for (i = 0; i < space->mapped_high && !found; i++) {
+		const struct strata__mapping *m = &space->mapped[i];
+
+		found = m->generation != 0 && ref >= m->place &&
+			ref - m->place < m->size;
+	}
+	pthread_mutex_unlock(&space->map_mutex);
+	return found;
+}
+
+/**** accounting ****/
+
+static uint64_t
+regions_used(const struct strata__space *space)
+{
+	uint64_t high = strata__count(&space->catalog->counters.segments_high);
+	struct strata__segment *segments = strata__segments(space);
+	uint64_t bytes = 0, i;
+	struct look look;
+
+	for (i = 0; i < high && i < space->geometry->nr_segments; i++)
+		if (segment_look(&segments[i], (uint32_t)i, &look))
+			bytes += look.size;
+	return bytes;
+}
+
+uint64_t
+strata__space_used(const struct strata__space *space)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t bytes = regions_used(space);
+	uint32_t i;
+
+	for (i = 0; i < space->geometry->nr_classes; i++) {
+		struct strata__class_counters *c = &counters->classes[i];
+
+		bytes +=
+			(strata__count(&c->live) + strata__count(&c->retired)) *
+			space->geometry->classes[i].stride;
+	}
+	return bytes;
+}
+
+void
+strata__space_error(const struct strata__space *space, uint64_t requested)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	struct strata_error_info *error = strata__error();
+
+	error->used = strata__space_used(space);
+	error->reserved = strata__count(&counters->reserved);
+	error->limit = strata__count(&counters->limit);
+	error->requested = requested;
+}
+
+int
+strata__space_charge(struct strata__space *space, uint64_t bytes)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t reserved = strata__count(&counters->reserved);
+	uint64_t limit = strata__count(&counters->limit);
+
+	if (reserved <= limit && bytes <= limit - reserved) {
+		strata__count_set(&counters->reserved, reserved + bytes);
+		return 0;
+	}
+	strata__fail(STRATA_ELIMIT,
+		     "%" PRIu64 " more bytes would pass the store's limit of "
+		     "%" PRIu64 ": %" PRIu64 " are reserved, %" PRIu64
+		     " are used",
+		     bytes, limit, reserved, strata__space_used(space));
+	strata__space_error(space, bytes);
+	return STRATA_ELIMIT;
+}
+
+void
+strata__space_uncharge(struct strata__space *space, uint64_t bytes)
+{
+	strata__count_sub(&space->catalog->counters.reserved, bytes);
+}
+
+enum strata_pressure
+strata__space_pressure(const struct strata__space *space)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t taken = strata__count(&counters->reserved);
+	uint64_t limit = strata__count(&counters->limit);
+	uint64_t nr_free = 0;
+	uint32_t i;
+
+	for (i = 0; i < space->geometry->nr_classes; i++)
+		nr_free += strata__count(&counters->classes[i].nr_free) *
+			   space->geometry->classes[i].stride;
+	taken -= taken < nr_free ? taken : nr_free;
+	if (taken > limit / 100 * 95)
+		return STRATA_PRESSURE_CRITICAL;
+	if (taken > limit / 100 * 85)
+		return STRATA_PRESSURE_HIGH;
+	if (taken > limit / 100 * 75)
+		return STRATA_PRESSURE_WARNING;
+	return STRATA_PRESSURE_NONE;
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* A store's memory as this process has it mapped: catalog, window, lock area. */
+#ifndef STRATA_SPACE_H
+#define STRATA_SPACE_H
+
+#include <pthread.h>
+
+#include "segment.h"
+
+/* A region as this process has it mapped. The place is remembered, since the
+ * entry in the table may be another's by the time it is unmapped. */
+struct strata__mapping {
+	uint64_t generation; /* 0: none */
+	uint64_t place;
+	uint64_t size;
+};
+
+/*
+ * The window is one reserved range of addresses; pool and region segments are
+ * mapped at their places in it, so that resolving a reference is an addition.
+ * A writer maps catalog and pools read-write, regions always read-only. The
+ * first page of the window is private zeroes: reference 0 is an empty node.
+ */
+struct strata__space {
+	struct strata__folder folder;
+	struct strata__id id;
+	bool writable;
+	/* For strata__segment_open() of all segments but the catalog. */
+	uint32_t trusted_uid;
+	struct strata__catalog *catalog; /* read-only mapping unless writable */
+	const struct strata__geometry *geometry;
+	char *window;
+	/* Writers; else -1. Its link count tells whether the store still bears
+	 * its name. */
+	int catalog_fd;
+	int pool_fd[STRATA_CLASSES_MAX]; /* writers; else -1 */
+	/* Steps of each pool that this process has faulted in (writers). */
+	uint64_t *populated[STRATA_CLASSES_MAX];
+	/* Lock segment: writers only, else NULL. The mapping keeps the lock of
+	 * our writer slot; it is not inherited by children. */
+	struct strata__lock *lock;
+	int lock_fd; /* read-write, locks nothing; for probes; else -1 */
+
+	/* Which regions this process has mapped, under map_mutex. */
+	pthread_mutex_t map_mutex;
+	struct strata__mapping *mapped; /* for each index */
+	uint32_t mapped_high; /* none is mapped at or above it */
+	/* Segment epoch up to which we looked; stored last (release). */
+	_Atomic uint64_t mapped_epoch;
+	_Atomic uint32_t nr_unmapped; /* regions that could not be mapped */
+};
+
+/**** places ****/
+
+static inline void *
+strata__at(const struct strata__space *space, uint64_t ref)
+{
+	return space->window + ref;
+}
+
+/* Of a node, whose reference may bear its height as a tag. */
+static inline void *
+strata__node_at(const struct strata__space *space, uint64_t ref)
+{
+	return space->window + (ref & ~STRATA_REF_TAG);
+}
+
+static inline struct strata__record *
+strata__class_records(const struct strata__space *space, uint32_t class_)
+{
+	return (struct strata__record *)((char *)space->catalog +
+		space->geometry->classes[class_].records);
+}
+
+static inline struct strata__segment *
+strata__segments(const struct strata__space *space)
+{
+	return (struct strata__segment *)((char *)space->catalog +
+					  space->geometry->segments);
+}
+
+static inline uint32_t *
+strata__free_stack(const struct strata__space *space, uint32_t class_)
+{
+	return (uint32_t *)((char *)space->lock +
+			    space->geometry->classes[class_].free_stack);
+}
+
+static inline uint32_t *
+strata__retired_list(const struct strata__space *space)
+{
+	return (uint32_t *)((char *)space->lock + space->geometry->retired);
+}
+
+/* Plain arithmetic on counters that only the holder of the writer lock writes;
+ * atomic so that others may look. */
+static inline uint64_t
+strata__count(_Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static inline void
+strata__count_add(_Atomic uint64_t *counter, uint64_t by)
+{
+	atomic_store_explicit(counter, strata__count(counter) + by,
+			      memory_order_relaxed);
+}
+
+static inline void
+strata__count_sub(_Atomic uint64_t *counter, uint64_t by)
+{
+	strata__count_add(counter, -by);
+}
+
+static inline void
+strata__count_set(_Atomic uint64_t *counter, uint64_t to)
+{
+	atomic_store_explicit(counter, to, memory_order_relaxed);
+}
+
+static inline void
+strata__count_max(_Atomic uint64_t *counter, uint64_t to)
+{
+	if (strata__count(counter) < to)
+		strata__count_set(counter, to);
+}
+
+/**** geometry ****/
+
+/* Computes where everything is from the user's wishes; checks every size. Tells
+ * STRATA_EINVAL or STRATA_ELIMIT. name, owner, group, membarrier are filled in
+ * by create. */
+int strata__geometry_plan(const struct strata_config *config,
+			  struct strata__geometry *ret);
+/* Memory that a store of this geometry cannot do without: the fixed segments,
+ * the node reserve, one step of a pool. */
+uint64_t strata__geometry_least(const struct strata__geometry *geometry);
+/* Checks a geometry found in a catalog of size bytes: STRATA_ECORRUPT. */
+int strata__geometry_check(const struct strata__geometry *geometry,
+			   uint64_t size);
+
+/**** attaching ****/
+
+/* A flag for strata__space_open(), besides those of attach: for destroying. A
+ * store that is marked dead is opened, too; only its catalog is mapped, and its
+ * lock segment opened if it is there. */
+#define STRATA_SPACE_DEAD (1u << 16)
+
+/* Opens and maps the catalog, reserves the window, maps the pools; writers also
+ * open (not map) the lock segment. Tells; STRATA_ENOSTORE also when the store is
+ * marked dead. */
+int strata__space_open(const char *name, unsigned flags,
+		       struct strata__space *ret);
+/* Accepts a half-opened one. The lock segment is not its to unmap. */
+void strata__space_close(struct strata__space *space);
+/* An empty one, with nothing open (create fills it by hand). */
+void strata__space_init(struct strata__space *space, unsigned flags);
+
+/* What can be told of a store without attaching. */
+struct strata__peek {
+	struct strata__head head;
+	struct strata__geometry geometry;
+	uint64_t version;  /* with STRATA_VERSION_DEAD */
+	uint64_t limit, reserved;
+};
+/* Reads the catalog of a store; told as attach tells it, but a store that is
+ * dead is no error. */
+int strata__space_peek(const struct strata__folder *folder, const char *name,
+		       uint32_t trusted_uid, struct strata__peek *ret);
+
+/* Maps the regions that are new since mapped_epoch, unmaps what is gone. What
+ * cannot be mapped is counted in nr_unmapped, told, and STRATA_EMAP returned;
+ * the others are mapped. Thread-safe. Does nothing when nothing is new, unless
+ * some could not be mapped before and retry is set. */
+int strata__space_refresh(struct strata__space *space, bool retry);
+/* Whether a reference into the region area can be followed here: its region is
+ * mapped. Only asked when nr_unmapped is not 0. Takes map_mutex. */
+bool strata__space_is_mapped(struct strata__space *space, uint64_t ref);
+
+/* Adds used, reserved, limit to the error just told. */
+void strata__space_error(const struct strata__space *space, uint64_t requested);
+/* Bytes of live and retired things. */
+uint64_t strata__space_used(const struct strata__space *space);
+/* Takes bytes of the hard limit, or gives them back; under the writer lock.
+ * Tells STRATA_ELIMIT. */
+int strata__space_charge(struct strata__space *space, uint64_t bytes);
+void strata__space_uncharge(struct strata__space *space, uint64_t bytes);
+/* The thresholds of DESIGN section 6. */
+enum strata_pressure strata__space_pressure(const struct strata__space *space);
+
+#endif

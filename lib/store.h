@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* The handle of an attached store, and what the upper rooms share. */
+#ifndef STRATA_STORE_H
+#define STRATA_STORE_H
+
+#include "rcu.h"
+#include "tree.h"
+#include "wlock.h"
+
+/*
+ * Ranks of mutexes, taken in this order only: stores list (attach.c), store's
+ * mutex, wlock's, rcu's scan_mutex, rcu's mutex, space's map_mutex.
+ */
+struct strata_store {
+	struct cds_list_head node; /* list of this process's stores */
+	char name[STRATA_STORE_NAME_MAX + 1];
+	struct strata__space space;
+	struct strata__rcu rcu;
+	struct strata__wlock wlock;
+
+	pthread_mutex_t mutex; /* pages of handles, counts below */
+	struct cds_list_head reader_pages;
+	struct cds_list_head heirs; /* chunks made for the child of a fork */
+	unsigned nr_readers;
+	unsigned nr_txns;
+
+	/* Writing; under the writer lock. */
+	struct strata__edit edit;
+	_Atomic(void *) session_thread; /* of the open session, or NULL */
+	bool session_locked; /* it has the lock, and did not yield it */
+	unsigned commits_since_reclaim;
+	uint64_t retired_mark; /* retired bytes that the last reclaim left */
+	uint64_t last_wake_ns;
+	uint64_t last_link_check_ns;
+	uint32_t *dying; /* indices of segments to be buried after unlock */
+	size_t nr_dying, max_dying;
+};
+
+/* A thread, as cheaply as can be told. */
+static inline void *
+strata__thread(void)
+{
+#if defined(__x86_64__)
+	void *self;
+
+	__asm__("mov %%fs:0, %0" : "=r"(self));
+	return self;
+#else
+	return (void *)pthread_self();
+#endif
+}
+
+/**** readers (reader.c, handles.c, fork.c) ****/
+
+struct strata_reader {
+	const char *window; /* first: part of the ABI, see strata_data() */
+	const struct strata__hot *hot; /* NULL: wiped by a fork, or closed */
+	struct strata__slot *slot;
+	uint64_t pin;      /* as stored in the slot; 0 outside of a section */
+	uint64_t root;     /* of the pinned version */
+	uint64_t sections; /* entered so far */
+	uint32_t depth;    /* of nesting */
+	bool full_fence;
+	bool unmapped; /* some regions are not mapped here */
+	struct strata_store *store;
+	struct strata__chunk *chunk;
+	_Atomic(void *) thread; /* that locked it last */
+	uint64_t unused[6];
+};
+_Static_assert(sizeof(struct strata_reader) == 128, "two lines");
+
+#define STRATA_PAGE_READERS (STRATA_PAGE / sizeof(struct strata_reader))
+
+/* A page of handles, wiped in children, and what survives a fork beside it. */
+struct strata__reader_page {
+	struct cds_list_head node;
+	struct strata_reader *readers; /* STRATA_PAGE_READERS of them */
+	uint32_t used;                 /* bit per handle that is open */
+	/* Sections that the child of a fork continues; see fork.c. */
+	uint32_t inherited_mask;
+	struct strata_reader inherited[STRATA_PAGE_READERS];
+};
+
+/* After a fork: gives the handle a slot of this process. */
+int strata__reader_revive(struct strata_reader *reader);
+void strata__readers_close(struct strata_store *store);
+
+/* The process's list of stores and its fork handlers (fork.c). */
+int strata__stores_add(struct strata_store *store);
+void strata__stores_remove(struct strata_store *store);
+void strata__stores_lock(void);
+void strata__stores_unlock(void);
+extern struct cds_list_head strata__stores;
+
+/**** writing (commit.c, recover.c, reclaim.c) ****/
+
+/* Takes the writer lock (unless a session of this thread has it), recovers what
+ * a dead writer left, sets dirty. Tells STRATA_EACCES, STRATA_EFORK,
+ * STRATA_EGONE, STRATA_ETIMEDOUT, STRATA_ECORRUPT. */
+int strata__write_begin(struct strata_store *store);
+/* Clean, unlock; then wakes waiters of new versions and buries the dying. */
+void strata__write_end(struct strata_store *store);
+
+/* Under the writer lock, dirty. Makes consistent what a dead writer left. */
+int strata__recover(struct strata_store *store);
+/* Under the writer lock, dirty. Frees what no reader needs. Segments go to the
+ * dying list of the handle. Returns bytes freed; what is kept is told by the
+ * counters. STRATA_ENOTSUP: nothing was done. */
+int strata__reclaim(struct strata_store *store, uint64_t *ret_freed);
+/* Under the writer lock, dirty, rarely: finishes what dead builders and buriers
+ * of segments left. Returns the bytes given back. */
+uint64_t strata__sweep_segments(struct strata_store *store);
+/* Bytes that are retired and not yet reclaimed. */
+uint64_t strata__retired_bytes(const struct strata__space *space);
+/* Appends to the error just told which reader retains most, if any does. */
+void strata__blame_readers(struct strata_store *store);
+/* Is that error one that reclaiming may mend? */
+static inline bool
+strata__is_shortage(int code)
+{
+	return code == STRATA_ECLASS || code == STRATA_ELIMIT ||
+	       code == STRATA_ESHM;
+}
+
+/* Unlinks what a dimension holds: protos' blocks, its region, its nodes. */
+int strata__edit_drop_dimension(struct strata__edit *edit, uint32_t dimension);
+
+/**** regions (dimension.c, load.c, crystallize.c) ****/
+
+/* The lock of one dimension's load, reload, unload and crystallise. */
+struct strata__dimension_lock {
+	int fd;
+};
+int strata__dimension_lock(struct strata_store *store, uint32_t dimension,
+			   struct strata__dimension_lock *ret);
+void strata__dimension_unlock(struct strata__dimension_lock *lock);
+
+/* Reserves a segment for an image; reclaims and tries once more if need be. */
+int strata__building_begin(struct strata_store *store, uint32_t dimension,
+			   uint64_t image_size,
+			   struct strata__building *ret);
+void strata__building_abort(struct strata_store *store,
+			    struct strata__building *building);
+
+/* What a dimension looks like for the API. */
+void strata__dimension_fill(const struct strata__dimnode *node,
+			    struct strata_dimension *ret);
+
+#endif

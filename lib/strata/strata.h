@@ -1,0 +1,901 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/**
+ * @file
+ * Strata: a shared-memory store of layers for one machine.
+ *
+ * A *store* has a name and a hard memory limit. It holds *dimensions* (numbers
+ * 1 to 2^18-1), and a dimension holds *layers* (numbers 0 to 2^31-1): bytes,
+ * with a frequency, a depth, a parent, a name and keywords. Everything lives in
+ * named shared-memory segments. There is no server: any process may attach.
+ *
+ * READING. A process attaches, opens one *reader* per thread and brackets its
+ * work by strata_read_lock() and strata_read_unlock(). In between it sees one
+ * *version* of the whole store, whatever writers do; content is read in place,
+ * through pointers that die at the unlock. The read path (lock, find, use,
+ * unlock) makes no system call, takes no lock, allocates nothing and stores to
+ * nothing but the reader's own slot. A section may last as long as it likes:
+ * that costs memory (what its version reaches is retained), never correctness.
+ *
+ * WRITING. A *transaction* stages any number of changes to any number of
+ * dimensions in private memory, and makes them visible in one instant, by
+ * publishing one pointer. Writers exclude each other by a lock that is taken
+ * over when its owner dies; readers never wait for a writer nor a writer for
+ * readers. New content lies in pool blocks (a *proto*); strata_crystallize()
+ * turns a whole dimension into an immutable *region*.
+ *
+ * WHAT SURVIVES. A process may be killed or stopped at any instruction: readers
+ * go on, the next writer finishes or undoes what was begun, and what a dead
+ * reader retained is reclaimed without any call by anybody. Shared memory is
+ * gone after a reboot; what was crystallised into a store with a directory is
+ * in that directory.
+ *
+ * WHAT YOU MUST NOT DO. Do not use a pointer into the store after the unlock.
+ * Do not use one reader in two threads at a time (hand-over is fine if it
+ * synchronises), nor a thread's reader from its signal handlers: give the
+ * handler a reader of its own, opened beforehand. Do not commit inside a read
+ * section of the same thread and expect the section to see it: it will not.
+ *
+ * ERRORS. Functions return 0 or a negative enum strata_error (or -errno for
+ * what the system refused); results leave through ret_ parameters, which are
+ * untouched on failure. strata_last_error() tells the rest, in words and
+ * numbers, for this thread. The library never prints, never exits, never
+ * touches signal handlers.
+ *
+ * FORK. A child may go on reading with the handles that it inherits; each takes
+ * a slot of the child's own at its next use, and sections that were open at the
+ * fork stay protected. Writing in the child needs a new attach: transactions
+ * and sessions of the parent are refused with STRATA_EFORK.
+ *
+ * Sizes are in bytes, times in nanoseconds, unless a name says otherwise.
+ */
+#ifndef STRATA_STRATA_H
+#define STRATA_STRATA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) && __GNUC__ >= 4
+#define STRATA_API __attribute__((visibility("default")))
+#else
+#define STRATA_API
+#endif
+
+/** Largest dimension number; the smallest is 1. */
+#define STRATA_DIMENSION_MAX ((UINT32_C(1) << 18) - 1)
+/** Largest layer number; the smallest is 0. */
+#define STRATA_LAYER_MAX ((UINT32_C(1) << 31) - 1)
+/** Dimensions 1 to this are the core dimensions. */
+#define STRATA_DIMENSION_CORE_MAX 14
+/** Longest name of a store, in bytes. */
+#define STRATA_STORE_NAME_MAX 64
+/** Longest name of a dimension, in bytes. */
+#define STRATA_DIMENSION_NAME_MAX 127
+/** Longest layer name and longest keyword, in bytes of UTF-8. */
+#define STRATA_NAME_MAX 255
+/** Most keywords of a layer. */
+#define STRATA_KEYWORDS_MAX 64
+/** Most size classes of the pools. */
+#define STRATA_CLASSES_MAX 8
+/** Default hard limit of a store. */
+#define STRATA_LIMIT_DEFAULT (UINT64_C(280) << 20)
+/** Smallest hard limit of a store. */
+#define STRATA_LIMIT_MIN (UINT64_C(8) << 20)
+
+struct strata_store;
+struct strata_reader;
+struct strata_txn;
+struct strata_writer;
+struct strata_file;
+
+/**** errors ****/
+
+/**
+ * What a function may return besides 0. Values of -1 to -999 are -errno: the
+ * system refused and strata_last_error() says what was tried.
+ */
+enum strata_error {
+	STRATA_OK = 0,
+	/** An argument or the order of calls is wrong; nothing was done. */
+	STRATA_EINVAL = -1001,
+	/** Not a store name (letters, digits, '.', '_', '-'; 1 to 64; no
+	 *  leading dot). */
+	STRATA_ENAME = -1002,
+	/** No store of that name. */
+	STRATA_ENOSTORE = -1003,
+	/** It exists already: a store, a dimension, a layer. */
+	STRATA_EEXIST = -1004,
+	/** The store has no such dimension. */
+	STRATA_ENODIM = -1005,
+	/** The dimension has no such layer. */
+	STRATA_ENOLAYER = -1006,
+	/** The store was destroyed while we were attached. */
+	STRATA_EGONE = -1007,
+	/** The size class, and those above it, are at their maximum. */
+	STRATA_ECLASS = -1008,
+	/** The store's hard limit leaves no room. */
+	STRATA_ELIMIT = -1009,
+	/** The shared-memory file system is full. */
+	STRATA_ESHM = -1010,
+	/** Larger than this store could ever hold. */
+	STRATA_ETOOBIG = -1011,
+	/** Somebody else is at it (dimension being loaded, slots all taken). */
+	STRATA_EBUSY = -1012,
+	/** The time limit passed. */
+	STRATA_ETIMEDOUT = -1013,
+	/** The layer's region could not be mapped into this process. */
+	STRATA_EMAP = -1014,
+	/** A handle of the parent process, used in the child. */
+	STRATA_EFORK = -1015,
+	/** Our pin was overwritten by somebody: what was read in this section
+	 *  may be wrong. */
+	STRATA_EPIN = -1016,
+	/** No reader slot is left for this user in this store. */
+	STRATA_EREADERS = -1017,
+	/** The store is of another layout or another build. */
+	STRATA_ELAYOUT = -1018,
+	/** The segment is a leftover of another boot. */
+	STRATA_EBOOT = -1019,
+	/** Owner or mode of a segment is not to be trusted. */
+	STRATA_EOWNER = -1020,
+	/** We may not do that (permission). */
+	STRATA_EACCES = -1021,
+	/** A dimension file is not valid: offset and reason are told. */
+	STRATA_EFORMAT = -1022,
+	/** Shared memory holds nonsense. */
+	STRATA_ECORRUPT = -1023,
+	/** The dimension is immutable: only load and reload change it. */
+	STRATA_EIMMUTABLE = -1024,
+	/** Private memory ran out. */
+	STRATA_ENOMEM = -1025,
+	/** This machine cannot do that. */
+	STRATA_ENOTSUP = -1026,
+	/** The store has no directory, or the directory is another store's. */
+	STRATA_EDIR = -1027
+};
+
+/** The details of a thread's last error. Numbers that do not apply are 0. */
+struct strata_error_info {
+	int code;              /**< enum strata_error or -errno */
+	int sys_errno;         /**< what the system said, or 0 */
+	uint32_t dimension;    /**< 0: none */
+	int64_t layer;         /**< -1: none */
+	uint64_t used;         /**< bytes of the store in use */
+	uint64_t reserved;     /**< bytes of memory the store has taken */
+	uint64_t limit;        /**< its hard limit */
+	uint64_t requested;    /**< bytes that were asked for */
+	uint64_t offset;       /**< where in a file or segment */
+	uint64_t size;         /**< of that file or segment */
+	char sentence[480];    /**< one sentence: what, why, what to do */
+};
+
+/**
+ * The details of this thread's last failed call.
+ * @return never NULL; valid until the thread's next failing call. After
+ * success its contents are those of the failure before.
+ * Context: any thread, any time; not for signal handlers.
+ */
+STRATA_API const struct strata_error_info *strata_last_error(void);
+
+/**
+ * The short text of an error code.
+ * @param code what a function returned
+ * @return a constant string, never NULL.
+ */
+STRATA_API const char *strata_strerror(int code);
+
+/** The library's version, e.g. "0.1.0". */
+STRATA_API const char *strata_version_string(void);
+
+/**** create, attach, destroy ****/
+
+/** One size class of the pools. */
+struct strata_pool_config {
+	uint64_t block_size; /**< a power of two, 4 KiB to 16 MiB */
+	uint64_t max_size;   /**< bytes of blocks at most, at the first limit */
+};
+
+enum strata_huge_pages {
+	STRATA_HUGE_AUTO = 0, /**< try, go on without */
+	STRATA_HUGE_NEVER = 1,
+	STRATA_HUGE_REQUIRE = 2 /**< fail where they cannot be had */
+};
+
+/** How a store is made. Zero bytes mean the default, everywhere. */
+struct strata_config {
+	size_t struct_size;    /**< sizeof(struct strata_config) */
+	uint64_t limit;        /**< hard limit, bytes; 0: 280 MiB */
+	uint64_t max_limit;    /**< what the limit may be raised to; 0: 4 x */
+	const char *directory; /**< where dimensions become durable, or NULL */
+	int adopt;             /**< take a directory that is another store's */
+	uint32_t mode;         /**< permission bits, e.g. 0640; 0: 0600 */
+	const char *group;     /**< name of the owning group, or NULL */
+	uint32_t readers;      /**< reader slots per user; 0: 1024 */
+	uint32_t nr_pools;     /**< 0: 4K, 16K, 64K, 256K, scaled to limit */
+	struct strata_pool_config pools[STRATA_CLASSES_MAX]; /**< ascending;
+								the first 4K */
+	enum strata_huge_pages huge_pages;
+};
+
+/**
+ * Makes a new, empty store.
+ * @param name its name, see STRATA_ENAME
+ * @param config how, or NULL for the defaults; borrowed for the call
+ *
+ * Afterwards every process that may can attach. The store appears whole or not
+ * at all; a half-destroyed store of that name is cleared away first.
+ * Cost: some system calls and the reservation of a few MiB.
+ * @return 0; STRATA_ENAME; STRATA_EEXIST; STRATA_EINVAL (a size out of range);
+ * STRATA_ELIMIT (limit too small for the pools); STRATA_ESHM; STRATA_EDIR;
+ * STRATA_EACCES; -errno. On failure nothing is left behind.
+ */
+STRATA_API int strata_create(const char *name,
+			     const struct strata_config *config);
+
+/**
+ * Destroys a store under whoever uses it. Sections that are open stay readable
+ * until their unlock; the next lock says STRATA_EGONE. Memory that no section
+ * needs is given back at once. The directory and its files stay.
+ * @param name the store
+ * @return 0; STRATA_ENAME; STRATA_ENOSTORE; STRATA_EACCES; STRATA_ETIMEDOUT (a
+ * writer holds the lock; named); -errno.
+ */
+STRATA_API int strata_destroy(const char *name);
+
+enum strata_attach_flags {
+	STRATA_READ = 0,
+	STRATA_WRITE = 1 << 0, /**< transactions, load, crystallise, limit */
+	STRATA_TRUST_OWNER = 1 << 1 /**< accept a store that neither we nor
+					 root own */
+};
+
+/**
+ * Attaches to a store: maps it (everything but our own user's pins read-only,
+ * unless STRATA_WRITE), reserves address space for all it may grow to, and
+ * registers the process for the writers' fences.
+ * @param name the store
+ * @param flags of enum strata_attach_flags
+ * @param ret_store the handle; the caller's, until strata_detach()
+ * Cost: tens of microseconds, plus a mapping per region. Any thread.
+ * @return 0; STRATA_ENAME; STRATA_ENOSTORE; STRATA_EACCES; STRATA_EOWNER;
+ * STRATA_ELAYOUT; STRATA_EBOOT; STRATA_ECORRUPT; STRATA_ENOMEM; -errno.
+ */
+STRATA_API int strata_attach(const char *name, unsigned flags,
+			     struct strata_store **ret_store);
+
+/**
+ * Detaches: closes its readers, unmaps everything. Pointers into the store die.
+ * @param store what strata_attach() gave, or NULL (nothing happens)
+ * @return 0; STRATA_EINVAL when a reader is inside a section or a transaction
+ * or session is open: close those first; nothing was done.
+ */
+STRATA_API int strata_detach(struct strata_store *store);
+
+/**
+ * Maps what was loaded since, so that no later lock has to.
+ * @param store an attached store
+ * @return 0; STRATA_EGONE; STRATA_EMAP (some region cannot be mapped; the
+ * sentence says which and why; the others are).
+ */
+STRATA_API int strata_refresh(struct strata_store *store);
+
+/** Name of an attached store; valid until the detach. */
+STRATA_API const char *strata_name(const struct strata_store *store);
+/** Directory of an attached store, or NULL; valid until the detach. */
+STRATA_API const char *strata_directory(const struct strata_store *store);
+/** Current version of an attached store: the number of commits so far. */
+STRATA_API uint64_t strata_version(const struct strata_store *store);
+
+/** What strata_list() tells of each store of this machine. */
+struct strata_list_entry {
+	char name[STRATA_STORE_NAME_MAX + 1];
+	int status; /**< 0, or the error that an attach would meet */
+	uint32_t owner; /**< user id */
+	uint32_t mode;
+	uint64_t limit;    /**< bytes; 0 when status is not 0 */
+	uint64_t reserved; /**< bytes */
+	uint64_t version;
+};
+
+/**
+ * Calls fn for each store on this machine, in the order of names.
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * @param arg handed to fn
+ * @return 0; what fn returned; -errno when the folder cannot be read.
+ */
+STRATA_API int strata_list(int (*fn)(const struct strata_list_entry *entry,
+				     void *arg),
+			   void *arg);
+
+/**** reading ****/
+
+/** Flags of an entry. */
+enum strata_entry_flags {
+	STRATA_ENTRY_PRESENT = 1u << 0,
+	STRATA_ENTRY_REGION = 1u << 1,   /**< content is in a region */
+	STRATA_ENTRY_SIMULATED = 1u << 2 /**< made up by `pack --simulate` */
+};
+
+/** A layer, as it lies in the store: one cache line, read in place. */
+struct strata_entry {
+	uint64_t content;   /**< its place: give it to strata_data() */
+	uint64_t size;      /**< of the content, bytes */
+	double frequency;   /**< Hz */
+	uint64_t meta;      /**< place of the metadata: strata_meta() */
+	uint64_t checksum;  /**< XXH3-64 of the content; 0 for a proto */
+	uint64_t version;   /**< the version that brought this content */
+	uint32_t depth;
+	int32_t parent;     /**< layer number, or -1 */
+	uint32_t flags;     /**< enum strata_entry_flags */
+	uint32_t meta_size; /**< bytes */
+};
+
+/** A layer's metadata, decoded; the strings lie in the store. */
+struct strata_meta {
+	const char *name; /**< NUL-terminated UTF-8, "" when none */
+	uint64_t created_ns; /**< CLOCK_REALTIME of the put */
+	uint32_t nr_keywords;
+	const char *keywords[STRATA_KEYWORDS_MAX];
+};
+
+enum strata_dimension_state {
+	STRATA_DIMENSION_PROTO = 0,        /**< all in pool blocks */
+	STRATA_DIMENSION_CRYSTALLIZED = 1, /**< all in its region */
+	STRATA_DIMENSION_HYBRID = 2        /**< region, and changes over it */
+};
+
+/** A dimension, as one version has it. */
+struct strata_dimension {
+	uint32_t id;
+	enum strata_dimension_state state;
+	int immutable;
+	char name[STRATA_DIMENSION_NAME_MAX + 1];
+	double frequency_min, frequency_max; /**< Hz */
+	uint64_t nr_layers;
+	uint64_t nr_protos;     /**< of these, in pool blocks */
+	uint64_t content_bytes; /**< of all layers */
+	uint64_t region_bytes;  /**< size of its region's image; 0: none */
+	uint64_t version;       /**< the commit that changed it last */
+};
+
+/**
+ * Opens a reader: a handle for one thread at a time, with a slot of its own in
+ * the shared table of pins.
+ * @param store an attached store
+ * @param ret_reader the caller's, until strata_reader_close()
+ * Cost: some system calls for the first of a few, none for the others.
+ * @return 0; STRATA_EREADERS; STRATA_EACCES (we may not make the pins segment);
+ * STRATA_EGONE; STRATA_ENOMEM; STRATA_ESHM; -errno.
+ */
+STRATA_API int strata_reader_open(struct strata_store *store,
+				  struct strata_reader **ret_reader);
+
+/**
+ * Closes a reader.
+ * @param reader a reader, or NULL
+ * @return 0; STRATA_EINVAL inside a section (nothing was done).
+ */
+STRATA_API int strata_reader_close(struct strata_reader *reader);
+
+/**
+ * Enters a read section, or nests in the one that is open.
+ * Until the matching strata_read_unlock() everything this reader finds belongs
+ * to one version and stays in place. Waits for nothing. Makes system calls only
+ * when regions were loaded since this process last looked (to map them), or at
+ * the first use after a fork. Async-signal-safe on a reader that the handler
+ * owns, except in these two cases. Ordering: letters A, B and C of ordering.md.
+ * @param reader an open reader
+ * @return 0; STRATA_EGONE; STRATA_EINVAL (closed); STRATA_EREADERS or -errno in
+ * the child of a fork that could get no slot. On failure there is no section.
+ */
+STRATA_API int strata_read_lock(struct strata_reader *reader);
+
+/**
+ * Leaves the section; pointers into the store die with the outermost unlock.
+ * @param reader inside a section
+ * @return 0; STRATA_EINVAL outside of a section; STRATA_EPIN when the pin was
+ * not ours any more: somebody of our own user wrote over it, and what was read
+ * in this section must be thrown away. The section is over in every case.
+ */
+STRATA_API int strata_read_unlock(struct strata_reader *reader);
+
+/** The version that the open section reads; 0 outside of a section. */
+STRATA_API uint64_t strata_reader_version(const struct strata_reader *reader);
+
+/**
+ * Finds a layer in the section's version.
+ * @param reader inside a section
+ * @param dimension 1 to STRATA_DIMENSION_MAX
+ * @param layer 0 to STRATA_LAYER_MAX
+ * @param ret_entry the entry in place; dies at the unlock
+ * Cost: five dependent loads in a store of up to 512 dimensions of up to 60
+ * layers; one more for each factor of about 500. No error details are kept for
+ * the two "no such" answers: they are answers.
+ * @return 0; STRATA_ENODIM; STRATA_ENOLAYER; STRATA_EMAP; STRATA_EINVAL outside
+ * of a section or with a number out of range.
+ */
+STRATA_API int strata_find(struct strata_reader *reader, uint32_t dimension,
+			   uint32_t layer,
+			   const struct strata_entry **ret_entry);
+
+/**
+ * The content of a layer: entry->size bytes, 64-byte aligned, in place.
+ * The first word of a reader is the address of the store's window in this
+ * process; that is part of the ABI.
+ * @param reader the reader that found the entry, in the same section
+ * @param entry what strata_find() gave
+ * @return the bytes; NULL when the handle is not of this process (fork).
+ */
+static inline const void *
+strata_data(const struct strata_reader *reader,
+	    const struct strata_entry *entry)
+{
+	const char *window = *(const char *const *)(const void *)reader;
+
+	return window != NULL ? window + entry->content : NULL;
+}
+
+/**
+ * Decodes a layer's metadata.
+ * @param reader the reader that found the entry, in the same section
+ * @param entry what strata_find() gave
+ * @param ret_meta filled in; its strings die at the unlock
+ * @return 0; STRATA_ECORRUPT; STRATA_EMAP; STRATA_EINVAL outside of a section.
+ */
+STRATA_API int strata_meta(struct strata_reader *reader,
+			   const struct strata_entry *entry,
+			   struct strata_meta *ret_meta);
+
+/**
+ * What the section's version says of a dimension.
+ * @param reader inside a section
+ * @param dimension its number
+ * @param ret_dimension filled in; a copy, the caller's
+ * @return 0; STRATA_ENODIM; STRATA_EINVAL.
+ */
+STRATA_API int strata_dimension_get(struct strata_reader *reader,
+				    uint32_t dimension,
+				    struct strata_dimension *ret_dimension);
+
+/**
+ * Calls fn for each layer of a dimension, in the order of numbers.
+ * @param reader inside a section
+ * @param dimension its number
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * @param arg handed to fn
+ * @return 0; what fn returned; STRATA_ENODIM; STRATA_EINVAL.
+ */
+STRATA_API int
+strata_foreach_layer(struct strata_reader *reader, uint32_t dimension,
+		     int (*fn)(uint32_t layer, const struct strata_entry *entry,
+			       void *arg),
+		     void *arg);
+
+/**
+ * Calls fn for each dimension, in the order of numbers.
+ * @param reader inside a section
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * @param arg handed to fn
+ * @return 0; what fn returned; STRATA_EINVAL.
+ */
+STRATA_API int
+strata_foreach_dimension(struct strata_reader *reader,
+			 int (*fn)(const struct strata_dimension *dimension,
+				   void *arg),
+			 void *arg);
+
+/**
+ * Waits until the store is at a version or past it.
+ * @param store an attached store
+ * @param version to wait for, e.g. strata_version() + 1 for the next commit
+ * @param timeout_ns how long at most; negative: for ever
+ * @return 0; STRATA_ETIMEDOUT; STRATA_EGONE. Signals do not end the wait. Wakes
+ * at once in general, within 10 ms in a burst of commits, within a second when
+ * the writer was killed between its commit and its wake.
+ */
+STRATA_API int strata_wait(struct strata_store *store, uint64_t version,
+			   int64_t timeout_ns);
+
+/**
+ * Waits for a grace period: until every section that was open in any process
+ * when this was called has ended, or its reader died.
+ * @param store an attached store
+ * @param timeout_ns how long at most; negative: for ever
+ * Writes nothing shared and needs no commit.
+ * @return 0; STRATA_ETIMEDOUT (names the reader that is in the way);
+ * STRATA_EINVAL inside a section of a reader of this store that this thread
+ * locked (it would wait for itself); STRATA_ENOTSUP where this process may not
+ * call membarrier; -errno.
+ */
+STRATA_API int strata_synchronize(struct strata_store *store,
+				  int64_t timeout_ns);
+
+/**** writing ****/
+
+/** What a put says of a layer. Zero bytes are valid defaults but for parent. */
+struct strata_attrs {
+	size_t struct_size;  /**< sizeof(struct strata_attrs) */
+	double frequency;    /**< Hz, finite, not negative */
+	uint32_t depth;
+	int32_t parent;      /**< layer number, or -1 for none */
+	uint32_t flags;      /**< STRATA_ENTRY_SIMULATED or 0 */
+	uint32_t nr_keywords;
+	const char *name;    /**< or NULL */
+	const char *const *keywords;
+	uint64_t created_ns; /**< 0: now */
+};
+
+/** Initialiser with no parent. */
+#define STRATA_ATTRS_INIT { sizeof(struct strata_attrs), 0, 0, -1, 0, 0, 0, 0, 0 }
+
+enum strata_put_flags {
+	STRATA_PUT_COPY = 0,
+	/** Borrow the content until commit or abort, instead of copying it. */
+	STRATA_PUT_BORROW = 1 << 0
+};
+
+/**
+ * Begins a transaction. Transactions of any threads and processes may be open
+ * at the same time; they do not conflict: the last commit wins.
+ * @param store attached with STRATA_WRITE
+ * @param ret_txn the caller's, until commit or abort
+ * @return 0; STRATA_EACCES (not attached for writing); STRATA_EFORK;
+ * STRATA_ENOMEM.
+ */
+STRATA_API int strata_txn_begin(struct strata_store *store,
+				struct strata_txn **ret_txn);
+
+/**
+ * Puts a layer, new or in place of an old one. The dimension is made if need
+ * be. Nobody sees it before the commit.
+ * @param txn an open transaction
+ * @param dimension 1 to STRATA_DIMENSION_MAX
+ * @param layer 0 to STRATA_LAYER_MAX
+ * @param attrs borrowed for the call; NULL: none
+ * @param data size bytes; may be NULL when size is 0
+ * @param size bytes
+ * @param flags of enum strata_put_flags
+ * @return 0; STRATA_EINVAL (number, name, keyword or frequency out of range);
+ * STRATA_ETOOBIG; STRATA_ENOMEM; STRATA_EFORK. On failure the transaction is as
+ * before.
+ */
+STRATA_API int strata_put(struct strata_txn *txn, uint32_t dimension,
+			  uint32_t layer, const struct strata_attrs *attrs,
+			  const void *data, size_t size, unsigned flags);
+
+/**
+ * Like strata_put(), for a layer that must exist at the commit; else the commit
+ * says STRATA_ENOLAYER.
+ * @param attrs NULL: those of the old layer stay
+ */
+STRATA_API int strata_replace(struct strata_txn *txn, uint32_t dimension,
+			      uint32_t layer, const struct strata_attrs *attrs,
+			      const void *data, size_t size, unsigned flags);
+
+/**
+ * Like strata_put(), under the number after the dimension's last layer, which
+ * is decided at the commit.
+ * @param ret_layer written by a successful commit; NULL if nobody asks; must
+ * live until then
+ */
+STRATA_API int strata_append(struct strata_txn *txn, uint32_t dimension,
+			     const struct strata_attrs *attrs, const void *data,
+			     size_t size, unsigned flags, uint32_t *ret_layer);
+
+/**
+ * Removes a layer; the commit says STRATA_ENOLAYER or STRATA_ENODIM when it is
+ * not there.
+ */
+STRATA_API int strata_remove(struct strata_txn *txn, uint32_t dimension,
+			     uint32_t layer);
+
+/** Removes a dimension with all its layers; see strata_remove(). */
+STRATA_API int strata_remove_dimension(struct strata_txn *txn,
+				       uint32_t dimension);
+
+/**
+ * Says a dimension's name and frequency range; makes it if need be.
+ * @param name up to STRATA_DIMENSION_NAME_MAX bytes of UTF-8
+ * @param frequency_min Hz, finite
+ * @param frequency_max Hz, finite, not below frequency_min
+ */
+STRATA_API int strata_describe(struct strata_txn *txn, uint32_t dimension,
+			       const char *name, double frequency_min,
+			       double frequency_max);
+
+/**
+ * Commits: all of it becomes visible in one instant, or none of it does.
+ * Waits for the writer lock (30 s at most, unless a session of this thread holds
+ * it); copies the staged contents into pool blocks; publishes; retires what was
+ * replaced; now and then reclaims what no reader needs any more.
+ * @param txn consumed on success; on failure it stays open, to be retried or
+ * aborted
+ * @param ret_version the version made, or NULL. An empty transaction makes none
+ * and gives the current one.
+ * @return 0; STRATA_ENOLAYER, STRATA_ENODIM (what is to be replaced or removed
+ * is not there); STRATA_EIMMUTABLE; STRATA_ECLASS, STRATA_ELIMIT, STRATA_ESHM
+ * (numbers in strata_last_error(), with the reader that retains most when
+ * readers are the reason); STRATA_ETIMEDOUT (names the lock's holder);
+ * STRATA_EGONE; STRATA_EFORK; STRATA_ECORRUPT.
+ * Killed half-way: either all of it is visible or none; the next writer cleans.
+ */
+STRATA_API int strata_txn_commit(struct strata_txn *txn, uint64_t *ret_version);
+
+/** Drops a transaction with everything staged in it; NULL is fine. */
+STRATA_API void strata_txn_abort(struct strata_txn *txn);
+
+/**
+ * Opens a writer session: this thread keeps the writer lock across its commits,
+ * and yields it between them when others wait.
+ * @param store attached with STRATA_WRITE
+ * @param ret_writer the caller's, until strata_writer_close() by the same thread
+ * @return 0; STRATA_ETIMEDOUT; STRATA_EACCES; STRATA_EGONE; STRATA_EFORK;
+ * STRATA_EINVAL (this thread has one).
+ */
+STRATA_API int strata_writer_open(struct strata_store *store,
+				  struct strata_writer **ret_writer);
+
+/** Closes a session: reclaims, then gives up the lock. NULL is fine. */
+STRATA_API int strata_writer_close(struct strata_writer *writer);
+
+/**** regions ****/
+
+/**
+ * Turns a dimension's protos, and the region below them, into a new region; in
+ * a store with a directory durable before it is published. Readers are not
+ * disturbed; layers that are put or removed meanwhile stay so.
+ * Waits for others that load, reload, unload or crystallise this dimension
+ * (30 s at most).
+ * @param store attached with STRATA_WRITE
+ * @param dimension its number
+ * @return 0 (also when there was nothing to do); STRATA_ENODIM;
+ * STRATA_EIMMUTABLE; STRATA_ELIMIT, STRATA_ESHM; STRATA_EBUSY; -errno (of the
+ * directory's file). On failure the store is as it was.
+ */
+STRATA_API int strata_crystallize(struct strata_store *store,
+				  uint32_t dimension);
+
+/**
+ * Loads a dimension file as a new dimension. Nothing in it is believed.
+ * @param store attached with STRATA_WRITE
+ * @param path of the file
+ * @param ret_dimension the number that the file says, or NULL
+ * @return 0; STRATA_EEXIST (use strata_reload()); STRATA_EFORMAT (offset and
+ * reason); STRATA_ELIMIT, STRATA_ESHM; STRATA_EBUSY; -errno.
+ */
+STRATA_API int strata_load(struct strata_store *store, const char *path,
+			   uint32_t *ret_dimension);
+
+/**
+ * Replaces a whole dimension, protos included, by a dimension file, in one
+ * instant.
+ * @param path of the file, or NULL for the dimension's file in the store's
+ * directory
+ * @return as strata_load(); STRATA_ENODIM; STRATA_EDIR (no path, no directory);
+ * STRATA_EINVAL (the file is another dimension's).
+ */
+STRATA_API int strata_reload(struct strata_store *store, uint32_t dimension,
+			     const char *path);
+
+/**
+ * Takes a dimension out of the store; readers keep it until their unlock.
+ * @param forget also remove its file from the store's directory
+ * @return 0; STRATA_ENODIM; STRATA_EBUSY; STRATA_EDIR; -errno.
+ */
+STRATA_API int strata_unload(struct strata_store *store, uint32_t dimension,
+			     int forget);
+
+/**
+ * The path of a dimension's file in a directory, e.g. "DIR/D07.strata".
+ * @param size of buffer, bytes
+ * @return 0; STRATA_EINVAL (buffer too small, number out of range).
+ */
+STRATA_API int strata_file_path(const char *directory, uint32_t dimension,
+				char *buffer, size_t size);
+
+/** What a dimension file, or strata_file_begin(), says of its dimension. */
+struct strata_file_info {
+	uint32_t dimension;
+	int immutable;
+	char name[STRATA_DIMENSION_NAME_MAX + 1];
+	double frequency_min, frequency_max;
+	uint64_t nr_layers;     /**< out only */
+	uint64_t content_bytes; /**< out only */
+	uint64_t file_bytes;    /**< out only */
+};
+
+/**
+ * Begins a dimension file. Nothing is written before strata_file_commit().
+ * @param path where it will appear, replacing what is there
+ * @param mode permission bits, e.g. 0644
+ * @param info dimension, name, range, immutable; borrowed for the call
+ * @param ret_file the caller's, until commit or abort
+ * @return 0; STRATA_EINVAL; STRATA_ENOMEM.
+ */
+STRATA_API int strata_file_begin(const char *path, uint32_t mode,
+				 const struct strata_file_info *info,
+				 struct strata_file **ret_file);
+
+/**
+ * Adds a layer to a dimension file.
+ * @param layer its number; any order; each once
+ * @param attrs borrowed for the call, or NULL
+ * @param data size bytes, borrowed until commit or abort
+ * @return 0; STRATA_EEXIST; STRATA_EINVAL; STRATA_ENOMEM.
+ */
+STRATA_API int strata_file_add(struct strata_file *file, uint32_t layer,
+			       const struct strata_attrs *attrs,
+			       const void *data, size_t size);
+
+/**
+ * Like strata_file_add(), with the content of a regular file, which is read at
+ * the commit and must not change its size until then.
+ * @return also -errno of that file.
+ */
+STRATA_API int strata_file_add_path(struct strata_file *file, uint32_t layer,
+				    const struct strata_attrs *attrs,
+				    const char *path);
+
+/**
+ * Writes the file under a temporary name, syncs it, renames it into place and
+ * syncs the folder.
+ * @param file consumed in every case
+ * @return 0; -errno; STRATA_EFORMAT (a content file changed its size). On
+ * failure no file is left and an old one is untouched.
+ */
+STRATA_API int strata_file_commit(struct strata_file *file);
+
+/** Drops it; NULL is fine. */
+STRATA_API void strata_file_abort(struct strata_file *file);
+
+/**
+ * Checks a dimension file.
+ * @param path of the file
+ * @param quick leave out the checksums of the contents
+ * @param ret_info what it says, or NULL
+ * @return 0; STRATA_EFORMAT (offset and reason); -errno.
+ */
+STRATA_API int strata_file_verify(const char *path, int quick,
+				  struct strata_file_info *ret_info);
+
+/**** looking after a store ****/
+
+/** One size class. Bytes count whole blocks. */
+struct strata_pool_stats {
+	uint64_t block_size;
+	uint64_t max_blocks;  /**< at the present limit */
+	uint64_t grown_blocks; /**< with memory behind them */
+	uint64_t live_blocks;
+	uint64_t retired_blocks;
+	uint64_t free_blocks; /**< of the grown ones */
+	uint64_t peak_blocks; /**< most live and retired at one time */
+	uint64_t failed;      /**< requests refused */
+	uint64_t spilled;     /**< requests served by a larger class */
+};
+
+enum strata_pressure {
+	STRATA_PRESSURE_NONE = 0,
+	STRATA_PRESSURE_WARNING = 1,  /**< above 75 % */
+	STRATA_PRESSURE_HIGH = 2,     /**< above 85 % */
+	STRATA_PRESSURE_CRITICAL = 3  /**< above 95 %: new protos are refused */
+};
+
+/** Statistics of a store; counters since its creation. */
+struct strata_stats {
+	size_t struct_size;     /**< set by the caller: sizeof */
+	uint64_t version;
+	uint64_t limit;         /**< hard limit */
+	uint64_t max_limit;
+	uint64_t reserved;      /**< memory really taken */
+	uint64_t used;          /**< live and retired: blocks and regions */
+	uint64_t retired;       /**< of these, replaced but perhaps still read */
+	uint64_t content_bytes; /**< of all layers, as one version has them */
+	uint64_t fixed_bytes;   /**< catalog, lock, the owner's pins */
+	uint64_t pool_bytes;    /**< pools as grown */
+	uint64_t region_bytes;  /**< regions: live, retired, building, dying */
+	enum strata_pressure pressure;
+	uint32_t nr_pools;
+	struct strata_pool_stats pools[STRATA_CLASSES_MAX];
+	uint64_t nr_dimensions, nr_layers;
+	uint64_t nr_proto, nr_crystallized, nr_hybrid; /**< dimensions */
+	uint64_t nr_regions;
+	uint64_t readers, peak_readers; /**< slots in use; peak as scans saw */
+	uint64_t allocations, deallocations;
+	uint64_t failures_class, failures_limit, failures_shm;
+	uint64_t commits, loads, reloads, unloads, crystallizations;
+	uint64_t recoveries, grace_periods, reclaimed;
+	uint64_t created_ns; /**< CLOCK_REALTIME */
+};
+
+/**
+ * Takes the statistics.
+ * @param out struct_size set by the caller; that much of it is filled
+ * Context: any attached process, outside or inside a section; takes no lock.
+ * Counters that a writer is changing meanwhile may be one commit apart.
+ * @return 0; STRATA_EINVAL; STRATA_EGONE; STRATA_EREADERS.
+ */
+STRATA_API int strata_stats(struct strata_store *store,
+			    struct strata_stats *out);
+
+/** A reader, as a writer sees it. What it says of itself is not believed. */
+struct strata_reader_info {
+	uint32_t uid;
+	uint32_t pid;          /**< in its own namespace, by its own word */
+	uint64_t pid_namespace; /**< inode number, by its own word */
+	char name[32];         /**< of its program, by its own word */
+	int alive;             /**< by the kernel's word */
+	uint64_t pin;          /**< version; 0: outside of a section */
+	uint64_t lag;          /**< commits since that version */
+	uint64_t age_ns;       /**< the pinned version is outdated for at least
+				    that long; 0: it is current */
+	uint64_t retained;     /**< bytes that this pin alone keeps */
+	uint64_t sections;     /**< entered so far, by its own word */
+};
+
+/**
+ * Calls fn for each slot in use, of all users.
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * @return 0; what fn returned; STRATA_EGONE; STRATA_ENOMEM; -errno.
+ */
+STRATA_API int
+strata_foreach_reader(struct strata_store *store,
+		      int (*fn)(const struct strata_reader_info *info,
+				void *arg),
+		      void *arg);
+
+/** What strata_verify() found. */
+struct strata_verify_report {
+	uint64_t nodes, dimensions, layers, regions, blocks;
+	uint64_t checked_bytes;
+	uint64_t errors;
+	char first[320]; /**< the first error, in words */
+};
+
+/**
+ * Checks a store: structure, state records, accounting, checksums.
+ * @param store attached; with STRATA_WRITE accounting is checked too, under
+ * the writer lock
+ * @param quick leave out the checksums of the contents
+ * @param progress called with bytes done and to do, or NULL
+ * @return 0 also when errors were found: look at the report; STRATA_EGONE;
+ * STRATA_ETIMEDOUT; STRATA_ENOMEM.
+ */
+STRATA_API int strata_verify(struct strata_store *store, int quick,
+			     void (*progress)(uint64_t done, uint64_t total,
+					      void *arg),
+			     void *arg, struct strata_verify_report *out);
+
+/** What strata_gc() did. */
+struct strata_gc_report {
+	uint64_t reclaimed;      /**< bytes of blocks and regions made free */
+	uint64_t given_back;     /**< bytes of memory returned to the system */
+	uint64_t retained;       /**< bytes that readers still keep */
+	uint64_t segments;       /**< leftover segments removed */
+};
+
+/**
+ * Reclaims everything that no reader needs, shrinks the pools, and removes
+ * segments of this store that a dead process left behind.
+ * @return 0; STRATA_EACCES; STRATA_ETIMEDOUT; STRATA_EGONE; STRATA_ENOTSUP (no
+ * membarrier: nothing can be reclaimed by this process).
+ */
+STRATA_API int strata_gc(struct strata_store *store,
+			 struct strata_gc_report *out);
+
+/**
+ * Changes the hard limit.
+ * @param limit bytes; at least what is reserved now, at most the store's
+ * max_limit
+ * @return 0; STRATA_ELIMIT; STRATA_EINVAL; STRATA_EACCES; STRATA_ETIMEDOUT.
+ */
+STRATA_API int strata_limit(struct strata_store *store, uint64_t limit);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* STRATA_STRATA_H */

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Places where tests may stop, kill or break the library; free when off. */
+#ifndef STRATA_TESTPOINT_H
+#define STRATA_TESTPOINT_H
+
+#include <stdbool.h>
+
+/*
+ * Two builds exist of the same sources. The one that is installed has neither
+ * test points nor ways to be broken. The one for the torture programs
+ * (STRATA_TESTING) calls a hook at every point, poisons what it frees, and can
+ * leave out one safeguard at a time, to show that the tests notice.
+ */
+#ifdef STRATA_TESTING
+
+enum strata__safeguard {
+	STRATA_NO_VALIDATION = 1 << 0,  /* in the read lock */
+	STRATA_NO_HEAVY_FENCE = 1 << 1, /* before the scan of the pins */
+	STRATA_NO_LIGHT_FENCE = 1 << 2, /* after the store of the pin */
+	STRATA_EAGER_RECLAIM = 1 << 3,  /* one version too early */
+};
+
+extern void (*strata__testpoint)(const char *name);
+extern unsigned strata__broken; /* of enum strata__safeguard */
+
+#define STRATA_TESTPOINT(name)                                                 \
+	do {                                                                   \
+		if (strata__testpoint != NULL)                                 \
+			strata__testpoint(name);                               \
+	} while (0)
+#define STRATA_BROKEN(safeguard) ((strata__broken & (safeguard)) != 0)
+#define STRATA_POISON(p, size) memset((p), 0xdb, (size))
+
+#else
+
+#define STRATA_TESTPOINT(name) ((void)0)
+#define STRATA_BROKEN(safeguard) false
+#define STRATA_POISON(p, size) ((void)0)
+
+#endif
+
+#endif

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Checking a store: structure, state records, accounting, checksums. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "error.h"
+#include "hash.h"
+#include "meta.h"
+#include "store.h"
+
+/*
+ * One version is pinned and walked; nothing in it is believed. A writer also
+ * holds the writer lock meanwhile, so that the records and counters stand still
+ * and can be compared with what the walk reached, to the byte.
+ */
+
+struct verify {
+	struct strata_store *store;
+	struct strata_reader *reader;
+	bool quick, exact;
+	void (*progress)(uint64_t done, uint64_t total, void *arg);
+	void *arg;
+	uint64_t total;
+	uint64_t *reached[STRATA_CLASSES_MAX];
+	uint64_t *reached_segments;
+	uint64_t live[STRATA_CLASSES_MAX], retired[STRATA_CLASSES_MAX];
+	const struct strata__dimnode *dimension; /* being walked */
+	uint64_t layers, protos, bytes;          /* of it, so far */
+	struct strata_verify_report report;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+wrong(struct verify *verify, const char *format, ...)
+{
+	va_list args;
+
+	if (verify->report.errors++ != 0)
+		return;
+	va_start(args, format);
+	vsnprintf(verify->report.first, sizeof(verify->report.first), format,
+		  args);
+	va_end(args);
+}
+
+/**** what the walk meets ****/
+
+static bool
+first_visit(uint64_t *bits, uint64_t i)
+{
+	bool first = (bits[i / 64] >> (i % 64) & 1) == 0;
+
+	bits[i / 64] |= UINT64_C(1) << (i % 64);
+	return first;
+}
+
+static void
+reach(struct verify *verify, uint64_t ref, const char *what)
+{
+	struct strata__space *space = &verify->store->space;
+	uint64_t version = strata_reader_version(verify->reader);
+	struct strata__record *record;
+	struct strata__block block;
+
+	if (!strata__block_at(space, ref, &block)) {
+		wrong(verify, "%s at %" PRIx64 " is no block", what, ref);
+		return;
+	}
+	verify->report.blocks += block.run;
+	if (!first_visit(verify->reached[block.class_], block.index))
+		wrong(verify, "%s at %" PRIx64 " is reached twice", what, ref);
+	record = strata__block_record(space, &block);
+	if (atomic_load_explicit(&record->state, memory_order_acquire) ==
+	    STRATA_FREE)
+		wrong(verify, "%s at %" PRIx64 " is reached, but free", what,
+		      ref);
+	if (atomic_load_explicit(&record->birth, memory_order_relaxed) >
+	    version)
+		wrong(verify, "%s at %" PRIx64 " is of a later version", what,
+		      ref);
+}
+
+static int
+visit_node(uint64_t ref, void *arg)
+{
+	struct verify *verify = arg;
+
+	verify->report.nodes++;
+	reach(verify, ref & ~STRATA_REF_TAG, "the node");
+	return 0;
+}
+
+static void
+end_dimension(struct verify *verify)
+{
+	const struct strata__dimnode *node = verify->dimension;
+
+	if (node == NULL)
+		return;
+	if (node->nr_layers != verify->layers ||
+	    node->nr_protos != verify->protos ||
+	    node->content_bytes != verify->bytes)
+		wrong(verify,
+		      "dimension %u says %" PRIu64 " layers, %" PRIu64
+		      " protos, %" PRIu64 " bytes, but has %" PRIu64
+		      ", %" PRIu64 ", %" PRIu64,
+		      node->id, node->nr_layers, node->nr_protos,
+		      node->content_bytes, verify->layers, verify->protos,
+		      verify->bytes);
+	verify->dimension = NULL;
+}
+
+static void
+visit_region(struct verify *verify, const struct strata__dimnode *node)
+{
+	struct strata__space *space = &verify->store->space;
+	struct strata__segment *segment;
+
+	if (node->region > space->geometry->nr_segments) {
+		wrong(verify, "dimension %u has region %u, which cannot be",
+		      node->id, node->region - 1);
+		return;
+	}
+	segment = &strata__segments(space)[node->region - 1];
+	verify->report.regions++;
+	if (!first_visit(verify->reached_segments, node->region - 1))
+		wrong(verify, "region %u is reached twice", node->region - 1);
+	if (atomic_load_explicit(&segment->record.generation,
+				 memory_order_acquire) !=
+		    node->region_generation ||
+	    strata__count(&segment->image_size) != node->region_bytes)
+		wrong(verify, "the region of dimension %u is another one",
+		      node->id);
+}
+
+static int
+visit_dimension(uint32_t id, const struct strata__dimnode *node, void *arg)
+{
+	struct verify *verify = arg;
+
+	(void)id;
+	end_dimension(verify);
+	verify->dimension = node;
+	verify->layers = verify->protos = verify->bytes = 0;
+	verify->report.dimensions++;
+	if (node->region != 0)
+		visit_region(verify, node);
+	return 0;
+}
+
+/* Do [ref, ref + size) lie in the image of the dimension's region? */
+static bool
+in_region(const struct verify *verify, uint64_t ref, uint64_t size)
+{
+	const struct strata__segment *segment;
+	uint64_t place, image;
+
+	if (verify->dimension == NULL || verify->dimension->region == 0 ||
+	    verify->dimension->region >
+		    verify->store->space.geometry->nr_segments)
+		return false;
+	segment = &strata__segments(
+		&verify->store->space)[verify->dimension->region - 1];
+	place = strata__count((_Atomic uint64_t *)&segment->place);
+	image = strata__count((_Atomic uint64_t *)&segment->image_size);
+	return ref >= place && ref - place <= image &&
+		size <= image - (ref - place);
+}
+
+/* Does [ref, ref + size) lie in the run that begins at content? */
+static bool
+in_block(const struct verify *verify, uint64_t content, uint64_t ref,
+	 uint64_t size)
+{
+	struct strata__block block;
+	uint64_t bytes;
+
+	if (!strata__block_at(&verify->store->space, content, &block))
+		return false;
+	bytes = strata__block_bytes(&verify->store->space, &block);
+	return ref >= content && ref - content <= bytes &&
+		size <= bytes - (ref - content);
+}
+
+static bool
+places_are_right(const struct verify *verify, const struct strata_entry *entry)
+{
+	if ((entry->flags & STRATA_ENTRY_REGION) != 0)
+		return in_region(verify, entry->content, entry->size) &&
+			in_region(verify, entry->meta, entry->meta_size);
+	return in_block(verify, entry->content, entry->content, entry->size) &&
+		in_block(verify, entry->content, entry->meta, entry->meta_size);
+}
+
+static void
+check_bytes(struct verify *verify, uint32_t dimension, uint32_t layer,
+	    const struct strata_entry *entry)
+{
+	struct strata__space *space = &verify->store->space;
+	struct strata_meta meta;
+
+	if (verify->reader->unmapped &&
+	    (entry->flags & STRATA_ENTRY_REGION) != 0 &&
+	    !strata__space_is_mapped(space, entry->content)) {
+		wrong(verify, "layer %u/%u cannot be mapped here", dimension,
+		      layer);
+		return;
+	}
+	if (strata__meta_decode(strata__at(space, entry->meta),
+				entry->meta_size, &meta) != 0)
+		wrong(verify, "the metadata of layer %u/%u is damaged",
+		      dimension, layer);
+	if (!verify->quick && (entry->flags & STRATA_ENTRY_REGION) != 0 &&
+	    strata__hash(strata__at(space, entry->content), entry->size) !=
+		    entry->checksum)
+		wrong(verify, "the content of layer %u/%u is damaged",
+		      dimension, layer);
+	verify->report.checked_bytes += entry->size;
+	if (verify->progress != NULL)
+		verify->progress(verify->report.checked_bytes, verify->total,
+				 verify->arg);
+}
+
+static int
+visit_entry(uint32_t dimension, uint32_t layer, const struct strata_entry *entry,
+	    void *arg)
+{
+	struct verify *verify = arg;
+	bool proto = (entry->flags & STRATA_ENTRY_REGION) == 0;
+
+	verify->report.layers++;
+	verify->layers++;
+	verify->protos += proto;
+	verify->bytes += entry->size;
+	if (proto)
+		reach(verify, entry->content, "the content");
+	if (!places_are_right(verify, entry))
+		wrong(verify, "layer %u/%u lies outside of its place", dimension,
+		      layer);
+	else
+		check_bytes(verify, dimension, layer, entry);
+	return 0;
+}
+
+/**** records and counters, under the writer lock ****/
+
+static void
+check_class(struct verify *verify, uint32_t class_)
+{
+	struct strata__space *space = &verify->store->space;
+	struct strata__class_counters *counters =
+		&space->catalog->counters.classes[class_];
+	struct strata__record *records = strata__class_records(space, class_);
+	uint64_t grown = strata__count(&counters->grown);
+	uint64_t live = 0, retired = 0, run;
+
+	for (uint64_t i = 0; i < grown; i += run) {
+		uint32_t state = atomic_load_explicit(&records[i].state,
+						      memory_order_acquire);
+		bool reached = !first_visit(verify->reached[class_], i);
+
+		run = state == STRATA_FREE ?
+			1 :
+			atomic_load_explicit(&records[i].run,
+					     memory_order_relaxed);
+		if (run == 0) {
+			wrong(verify, "block %u/%" PRIu64 " has no length",
+			      class_, i);
+			return;
+		}
+		live += state == STRATA_ALLOCATED ? run : 0;
+		retired += state == STRATA_RETIRED ? run : 0;
+		if (reached != (state == STRATA_ALLOCATED))
+			wrong(verify,
+			      "block %u/%" PRIu64 " is %sreached, but its state "
+			      "is %u",
+			      class_, i, reached ? "" : "not ", state);
+	}
+	if (live != strata__count(&counters->live) ||
+	    retired != strata__count(&counters->retired))
+		wrong(verify,
+		      "class %u counts %" PRIu64 " live and %" PRIu64
+		      " retired blocks, but there are %" PRIu64 " and %" PRIu64,
+		      class_, strata__count(&counters->live),
+		      strata__count(&counters->retired), live, retired);
+}
+
+static uint64_t
+check_segments(struct verify *verify)
+{
+	struct strata__space *space = &verify->store->space;
+	struct strata__segment *segments = strata__segments(space);
+	uint64_t bytes = 0;
+
+	for (uint32_t i = 0; i < space->geometry->nr_segments; i++) {
+		uint32_t state = atomic_load_explicit(&segments[i].record.state,
+						      memory_order_acquire);
+		bool reached = !first_visit(verify->reached_segments, i);
+
+		if (state != STRATA_FREE)
+			bytes += strata__count(&segments[i].size);
+		if (reached != (state == STRATA_ALLOCATED))
+			wrong(verify,
+			      "region %u is %sreached, but its state is %u", i,
+			      reached ? "" : "not ", state);
+	}
+	return bytes;
+}
+
+static void
+check_reserved(struct verify *verify, uint64_t region_bytes)
+{
+	struct strata__space *space = &verify->store->space;
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t reserved = space->geometry->catalog_size +
+		space->geometry->lock_size + space->geometry->pins_size +
+		region_bytes;
+	struct stat st;
+
+	for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
+		if (fstat(space->pool_fd[i], &st) == 0)
+			reserved += (uint64_t)st.st_size;
+	if (strata__count(&counters->region_bytes) != region_bytes)
+		wrong(verify,
+		      "the store counts %" PRIu64 " bytes of regions, but has "
+		      "%" PRIu64,
+		      strata__count(&counters->region_bytes), region_bytes);
+	if (strata__count(&counters->reserved) != reserved)
+		wrong(verify,
+		      "the store counts %" PRIu64 " bytes reserved, but has "
+		      "%" PRIu64,
+		      strata__count(&counters->reserved), reserved);
+	if (reserved > strata__count(&counters->limit))
+		wrong(verify,
+		      "%" PRIu64 " bytes are reserved, above the limit of "
+		      "%" PRIu64,
+		      reserved, strata__count(&counters->limit));
+}
+
+static void
+check_accounts(struct verify *verify)
+{
+	uint64_t region_bytes;
+
+	for (uint32_t i = 0; i < verify->store->space.geometry->nr_classes; i++)
+		check_class(verify, i);
+	region_bytes = check_segments(verify);
+	check_reserved(verify, region_bytes);
+}
+
+/**** all of it ****/
+
+static void
+verify_fini(struct verify *verify)
+{
+	for (int i = 0; i < STRATA_CLASSES_MAX; i++)
+		free(verify->reached[i]);
+	free(verify->reached_segments);
+}
+
+static int
+verify_init(struct verify *verify)
+{
+	const struct strata__geometry *geometry = verify->store->space.geometry;
+	bool ok;
+
+	verify->reached_segments =
+		calloc(geometry->nr_segments / 64 + 1, sizeof(uint64_t));
+	ok = verify->reached_segments != NULL;
+	for (uint32_t i = 0; i < geometry->nr_classes; i++) {
+		verify->reached[i] = calloc(
+			geometry->classes[i].nr_blocks / 64 + 1,
+			sizeof(uint64_t));
+		ok = ok && verify->reached[i] != NULL;
+	}
+	if (ok)
+		return 0;
+	verify_fini(verify);
+	return strata__fail(STRATA_ENOMEM, "no memory to verify a store");
+}
+
+static void
+verify_walk(struct verify *verify)
+{
+	struct strata__visitor visitor = {
+		.node = visit_node,
+		.dimension = visit_dimension,
+		.entry = visit_entry,
+		.arg = verify,
+	};
+
+	if (strata__tree_walk(&verify->store->space, verify->reader->root,
+			      &visitor) != 0)
+		wrong(verify, "%s", strata_last_error()->sentence);
+	end_dimension(verify);
+}
+
+static int
+sum_bytes(const struct strata_dimension *dimension, void *arg)
+{
+	*(uint64_t *)arg += dimension->content_bytes;
+	return 0;
+}
+
+static int
+verify_pinned(struct verify *verify)
+{
+	int ret = strata_read_lock(verify->reader);
+
+	if (ret != 0)
+		return ret;
+	ret = verify_init(verify);
+	if (ret == 0) {
+		strata_foreach_dimension(verify->reader, sum_bytes,
+					 &verify->total);
+		verify_walk(verify);
+		if (verify->exact)
+			check_accounts(verify);
+		verify_fini(verify);
+	}
+	strata_read_unlock(verify->reader);
+	return ret;
+}
+
+int
+strata_verify(struct strata_store *store, int quick,
+	      void (*progress)(uint64_t done, uint64_t total, void *arg),
+	      void *arg, struct strata_verify_report *out)
+{
+	struct verify verify = { .store = store,
+				 .quick = quick != 0,
+				 .progress = progress,
+				 .arg = arg };
+	int ret;
+
+	if (store == NULL || out == NULL)
+		return strata__fail(STRATA_EINVAL, "verify: bad arguments");
+	verify.exact = store->wlock.space != NULL && !store->wlock.forked;
+	ret = strata_reader_open(store, &verify.reader);
+	if (ret != 0)
+		return ret;
+	if (verify.exact)
+		ret = strata__write_begin(store);
+	if (ret == 0) {
+		ret = verify_pinned(&verify);
+		if (verify.exact)
+			strata__write_end(store);
+	}
+	strata_reader_close(verify.reader);
+	if (ret == 0)
+		*out = verify.report;
+	return ret;
+}

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Waiting: for a version, for a grace period. */
+#include <errno.h>
+
+#include "error.h"
+#include "store.h"
+
+/*
+ * Writers wake at most once per tick of the coarse clock (commit.c). A commit
+ * that did not wake was made in the same tick as one that did, so only a waiter
+ * that went to sleep in that very tick can miss it: its first slice is short.
+ * A wake can also be lost to a writer's death: so no slice is long.
+ */
+#define SLICE_FIRST_NS (UINT64_C(10) * 1000 * 1000)
+#define SLICE_NS UINT64_C(1000000000)
+
+static int
+gone(const struct strata_store *store)
+{
+	return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+			    store->name);
+}
+
+static uint64_t
+min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+int
+strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
+{
+	struct strata__hot *hot;
+	uint64_t deadline, now, slice = SLICE_FIRST_NS;
+	uint64_t current;
+	uint32_t counter;
+
+	if (store == NULL)
+		return strata__fail(STRATA_EINVAL, "no store");
+	hot = &store->space.catalog->hot;
+	deadline = timeout_ns < 0 ?
+		UINT64_MAX :
+		strata__os_monotonic_ns() + (uint64_t)timeout_ns;
+	for (;;) {
+		/* The counter first: a commit between the two loads changes it
+		 * and the futex does not sleep. Letter J. */
+		counter = atomic_load_explicit(&hot->commit_counter,
+					       memory_order_acquire);
+		current = atomic_load_explicit(&hot->version,
+					       memory_order_acquire);
+		if ((current & STRATA_VERSION_DEAD) != 0)
+			return gone(store);
+		if (current >= version)
+			return 0;
+		now = strata__os_monotonic_ns();
+		if (now >= deadline)
+			return strata__fail(STRATA_ETIMEDOUT,
+					    "store '%s' did not reach version "
+					    "%llu in time, it is at %llu",
+					    store->name,
+					    (unsigned long long)version,
+					    (unsigned long long)current);
+		/* A wake or a change means: look again, soon. */
+		if (strata__os_futex_wait(&hot->commit_counter, counter,
+					  min(slice, deadline - now)) ==
+		    -ETIMEDOUT)
+			slice = SLICE_NS;
+		else
+			slice = SLICE_FIRST_NS;
+	}
+}
+
+static bool
+is_inside(struct strata_store *store)
+{
+	struct strata__reader_page *page;
+	bool inside = false;
+
+	pthread_mutex_lock(&store->mutex);
+	cds_list_for_each_entry(page, &store->reader_pages, node)
+		for (uint32_t left = page->used; left != 0; left &= left - 1) {
+			struct strata_reader *reader =
+				&page->readers[__builtin_ctz(left)];
+
+			/* Of other threads' handles only the thread is looked
+			 * at, which is not ours whatever we see. */
+			if (atomic_load_explicit(&reader->thread,
+						 memory_order_relaxed) ==
+				    strata__thread() &&
+			    reader->depth != 0)
+				inside = true;
+		}
+	pthread_mutex_unlock(&store->mutex);
+	return inside;
+}
+
+int
+strata_synchronize(struct strata_store *store, int64_t timeout_ns)
+{
+	if (store == NULL)
+		return strata__fail(STRATA_EINVAL, "no store");
+	if (is_inside(store))
+		return strata__fail(STRATA_EINVAL,
+				    "synchronize inside a read section of this "
+				    "thread would wait for itself");
+	return strata__rcu_synchronize(&store->rcu, timeout_ns);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* A store's space without the rest of the store, in a folder of its own. */
+#ifndef STRATA_TEST_FIXTURE_H
+#define STRATA_TEST_FIXTURE_H
+
+#include "space.h"
+
+/*
+ * An empty store of the default pools: catalog, pools and lock segment are made
+ * and mapped for writing, as if the writer lock were held; version 0, no root.
+ * It lies in a new folder below /dev/shm, to which STRATA_SHM_DIR is set. What
+ * goes wrong ends the program: a test without its store has nothing to say.
+ */
+struct strata__space *fixture_space(uint64_t limit);
+/* The same with everything said; limit and pools as for strata_create(). */
+struct strata__space *fixture_space_config(const struct strata_config *config);
+/* Unmaps all of it and removes the folder. NULL is fine. */
+void fixture_space_free(struct strata__space *space);
+
+/* How the counters lie about the hints: overwrites all free stacks and their
+ * heights, live, retired and grown with nonsense, as a crash might. */
+void fixture_corrupt_hints(struct strata__space *space);
+
+/* Random numbers that a seed repeats (splitmix64). */
+uint64_t fixture_random(uint64_t *state);
+/* STRATA_TEST_SEED or a new one; printed, so that a failure can be repeated. */
+uint64_t fixture_seed(const char *what);
+
+#endif

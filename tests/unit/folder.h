@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* A folder of segments of a test's own, instead of /dev/shm itself. */
+#ifndef STRATA_TEST_FOLDER_H
+#define STRATA_TEST_FOLDER_H
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "segment.h"
+
+static char folder_path[64];
+static struct strata__folder folder;
+
+static void
+folder_setup(void)
+{
+	snprintf(folder_path, sizeof(folder_path), "/dev/shm/unit-XXXXXX");
+	cr_assert_not_null(mkdtemp(folder_path));
+	setenv("STRATA_SHM_DIR", folder_path, 1);
+	cr_assert_eq(strata__folder_open(&folder), 0);
+}
+
+/* Number of files in it; removes them when told to. */
+static unsigned
+folder_files(bool remove)
+{
+	DIR *dir = opendir(folder_path);
+	struct dirent *entry;
+	unsigned nr = 0;
+
+	cr_assert_not_null(dir);
+	while ((entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.' &&
+		    strncmp(entry->d_name, ".strata", 7) != 0)
+			continue;
+		nr++;
+		if (remove)
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+	closedir(dir);
+	return nr;
+}
+
+static void
+folder_teardown(void)
+{
+	folder_files(/* remove= */ true);
+	rmdir(folder_path);
+	strata__folder_close(&folder);
+}
+
+#endif

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Commands for whole dimensions: load, unload, reload, crystallize. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tool.h"
+
+/* "core: loaded dimension 7 'Technical Level': 20 layers, 12.4 MiB, ..." */
+static void
+say_dimension(const struct tool_args *args, struct strata_store *store,
+	      const char *did, uint32_t id)
+{
+	const char *name = strata_name(store);
+	struct strata_dimension dimension;
+
+	if (args_has(args, KEY_QUIET))
+		return;
+	if (!store_dimension(store, id, &dimension)) {
+		message_say(args, "%s: %s dimension %u", name, did, id);
+		return;
+	}
+	message_say(args, "%s: %s dimension %u%s%s%s: %s, %s, version %llu",
+		    name, did, id, dimension.name[0] != '\0' ? " '" : "",
+		    dimension.name, dimension.name[0] != '\0' ? "'" : "",
+		    COUNT_TEXT(dimension.nr_layers, "layer"),
+		    SIZE_TEXT(dimension.content_bytes),
+		    (unsigned long long)dimension.version);
+}
+
+/**** load ****/
+
+/* Of many files, each sentence names its own; some of the library's do. */
+static int
+load_refused(const struct tool_args *args, const char *name, const char *file,
+	     int code)
+{
+	const char *text = refusal_text(code);
+
+	if (strstr(text, file) != NULL)
+		return message_error(args, name, "%s", text);
+	return message_error(args, name, "%s: %s", file, text);
+}
+
+static int
+load_one(const struct tool_args *args, struct strata_store *store,
+	 const char *file)
+{
+	const char *name = strata_name(store);
+	struct input input;
+	uint32_t id = 0;
+	int status = input_open(args, file, &input);
+	int code;
+
+	if (status != TOOL_DONE)
+		return status;
+	code = strata_load(store, input.path, &id);
+	if (code == STRATA_EEXIST && args_has(args, KEY_CORE))
+		/* What --core asks for is true already. */
+		message_say(args, "%s: %s is loaded already", name, file);
+	else if (code != 0)
+		status = load_refused(args, name, file, code);
+	else
+		say_dimension(args, store, "loaded", id);
+	input_close(&input);
+	return status;
+}
+
+static int
+load_all(const struct tool_args *args, struct strata_store *store,
+	 const struct file_list *files)
+{
+	int status = TOOL_DONE;
+	size_t i;
+
+	for (i = 0; i < files->nr; i++) {
+		progress_show(args, i, files->nr, files->paths[i]);
+		if (load_one(args, store, files->paths[i]) != TOOL_DONE)
+			status = TOOL_REFUSED;
+	}
+	return status;
+}
+
+static int
+core_files(const struct tool_args *args, struct strata_store *store,
+	   struct file_list *files)
+{
+	const char *directory = strata_directory(store);
+
+	if (directory == NULL)
+		return message_error(args, strata_name(store),
+				     "the store has no directory; name the "
+				     "files, or create it with --dir");
+	return file_list_read(args, directory, files);
+}
+
+/* All that the operands name; one that names nothing does not hide others. */
+static int
+operand_files(const struct tool_args *args, struct file_list *files)
+{
+	int status = TOOL_DONE;
+	struct stat st;
+	int i;
+
+	for (i = 1; i < args->nr_operands; i++) {
+		const char *operand = args->operands[i];
+
+		if (stat(operand, &st) != 0 || !S_ISDIR(st.st_mode))
+			file_list_add(files, x_dup(operand));
+		else if (file_list_read(args, operand, files) != TOOL_DONE)
+			status = TOOL_REFUSED;
+	}
+	return status;
+}
+
+static int
+load_into(const struct tool_args *args, struct strata_store *store)
+{
+	struct file_list files = {NULL, 0};
+	int status = args_has(args, KEY_CORE) ? core_files(args, store, &files)
+					      : operand_files(args, &files);
+
+	if (load_all(args, store, &files) != TOOL_DONE)
+		status = TOOL_REFUSED;
+	file_list_fini(&files);
+	return status;
+}
+
+int
+cmd_load(const struct tool_args *args)
+{
+	struct strata_store *store;
+	int status;
+
+	if (args_has(args, KEY_CORE) && args->nr_operands > 1)
+		return message_usage(args, "--core takes no files");
+	if (!args_has(args, KEY_CORE) && args->nr_operands < 2)
+		return message_usage(args, "a file, a folder or --core is "
+					   "needed");
+	status = store_attach(args, args->operands[0], STRATA_WRITE, &store);
+	if (status != TOOL_DONE)
+		return status;
+	status = load_into(args, store);
+	return store_detach(args, store, status);
+}
+
+/**** unload ****/
+
+static int
+unload(const struct tool_args *args, struct strata_store *store, uint32_t id)
+{
+	const char *name = strata_name(store);
+	bool forget = args_has(args, KEY_FORGET);
+	struct strata_dimension before;
+	bool known = store_dimension(store, id, &before);
+	int code = strata_unload(store, id, forget);
+
+	if (code != 0)
+		return message_refused(args, name, code);
+	if (known)
+		message_say(args, "%s: unloaded dimension %u: %s, %s%s", name,
+			    id, COUNT_TEXT(before.nr_layers, "layer"),
+			    SIZE_TEXT(before.content_bytes),
+			    forget ? ", and forgot its file" : "");
+	else
+		message_say(args, "%s: unloaded dimension %u", name, id);
+	return TOOL_DONE;
+}
+
+int
+cmd_unload(const struct tool_args *args)
+{
+	struct strata_store *store;
+	uint32_t id;
+	int status = args_dimension(args, args->operands[1], &id);
+
+	if (status == TOOL_DONE)
+		status = store_attach(args, args->operands[0], STRATA_WRITE,
+				      &store);
+	if (status != TOOL_DONE)
+		return status;
+	status = unload(args, store, id);
+	return store_detach(args, store, status);
+}
+
+/**** reload ****/
+
+static int
+reload(const struct tool_args *args, struct strata_store *store, uint32_t id)
+{
+	struct input input = {.fd = -1, .path = NULL};
+	int status = TOOL_DONE;
+	int code;
+
+	if (args->nr_operands > 2)
+		status = input_open(args, args->operands[2], &input);
+	if (status != TOOL_DONE)
+		return status;
+	code = strata_reload(store, id, input.path);
+	if (code != 0)
+		status = message_refused(args, strata_name(store), code);
+	else
+		say_dimension(args, store, "reloaded", id);
+	input_close(&input);
+	return status;
+}
+
+int
+cmd_reload(const struct tool_args *args)
+{
+	struct strata_store *store;
+	uint32_t id;
+	int status = args_dimension(args, args->operands[1], &id);
+
+	if (status == TOOL_DONE)
+		status = store_attach(args, args->operands[0], STRATA_WRITE,
+				      &store);
+	if (status != TOOL_DONE)
+		return status;
+	status = reload(args, store, id);
+	return store_detach(args, store, status);
+}
+
+/**** crystallize ****/
+
+int
+cmd_crystallize(const struct tool_args *args)
+{
+	struct strata_store *store;
+	uint32_t id;
+	int status = args_dimension(args, args->operands[1], &id);
+	int code;
+
+	if (status == TOOL_DONE)
+		status = store_attach(args, args->operands[0], STRATA_WRITE,
+				      &store);
+	if (status != TOOL_DONE)
+		return status;
+	code = strata_crystallize(store, id);
+	if (code != 0)
+		status = message_refused(args, args->operands[0], code);
+	else
+		say_dimension(args, store, "crystallized", id);
+	return store_detach(args, store, status);
+}

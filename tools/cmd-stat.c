@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Commands that look at a store: stat, readers. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "tool.h"
+
+/**** stat: text ****/
+
+static const char *
+pressure_text(enum strata_pressure pressure)
+{
+	switch (pressure) {
+	case STRATA_PRESSURE_NONE:
+		return "none";
+	case STRATA_PRESSURE_WARNING:
+		return "warning";
+	case STRATA_PRESSURE_HIGH:
+		return "high";
+	case STRATA_PRESSURE_CRITICAL:
+		return "critical";
+	}
+	return "?";
+}
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) +
+	       (uint64_t)now.tv_nsec;
+}
+
+/* As people say it: the nearest whole MiB. */
+static unsigned long long
+megabytes(uint64_t bytes)
+{
+	return (bytes + (UINT64_C(1) << 19)) >> 20;
+}
+
+static uint64_t
+failures(const struct strata_stats *stats)
+{
+	return stats->failures_class + stats->failures_limit +
+	       stats->failures_shm;
+}
+
+static double
+percent(uint64_t part, uint64_t whole)
+{
+	return whole > 0 ? 100.0 * (double)part / (double)whole : 0;
+}
+
+/* Four lines whose form is fixed: programs may have learnt to read them. */
+static void
+summary_print(const struct strata_stats *stats)
+{
+	printf("Memory State Dump @ %s\n", TIME_TEXT(now_ns()));
+	printf("Regions: %llu | Layers: %llu | Pools: %u\n",
+	       (unsigned long long)stats->nr_regions,
+	       (unsigned long long)stats->nr_layers, stats->nr_pools);
+	printf("Memory: %llu/%llu MB (%.1f%%)\n", megabytes(stats->reserved),
+	       megabytes(stats->limit), percent(stats->reserved, stats->limit));
+	printf("Allocations: %llu | Failures: %llu | Peak Readers: %llu\n",
+	       (unsigned long long)stats->allocations,
+	       (unsigned long long)failures(stats),
+	       (unsigned long long)stats->peak_readers);
+}
+
+static void
+memory_rows(struct table *table, const struct strata_stats *stats)
+{
+	table_field(table, "limit", "%s (at most %s)", SIZE_TEXT(stats->limit),
+		    SIZE_TEXT(stats->max_limit));
+	table_field(table, "reserved", "%s (%.1f%%)",
+		    SIZE_TEXT(stats->reserved),
+		    percent(stats->reserved, stats->limit));
+	table_field(table, "used", "%s, of which retired %s",
+		    SIZE_TEXT(stats->used), SIZE_TEXT(stats->retired));
+	table_field(table, "content", "%s", SIZE_TEXT(stats->content_bytes));
+	table_field(table, "made of", "%s pools, %s regions, %s fixed",
+		    SIZE_TEXT(stats->pool_bytes),
+		    SIZE_TEXT(stats->region_bytes),
+		    SIZE_TEXT(stats->fixed_bytes));
+	table_field(table, "pressure", "%s", pressure_text(stats->pressure));
+}
+
+static void
+count_rows(struct table *table, const struct strata_stats *stats)
+{
+	table_field(table, "dimensions",
+		    "%llu (%llu proto, %llu crystallized, %llu hybrid)",
+		    (unsigned long long)stats->nr_dimensions,
+		    (unsigned long long)stats->nr_proto,
+		    (unsigned long long)stats->nr_crystallized,
+		    (unsigned long long)stats->nr_hybrid);
+	table_field(table, "layers", "%llu",
+		    (unsigned long long)stats->nr_layers);
+	table_field(table, "regions", "%llu",
+		    (unsigned long long)stats->nr_regions);
+	table_field(table, "readers", "%llu (peak %llu)",
+		    (unsigned long long)stats->readers,
+		    (unsigned long long)stats->peak_readers);
+}
+
+static void
+history_rows(struct table *table, const struct strata_stats *stats)
+{
+	table_field(table, "commits",
+		    "%llu (%llu loads, %llu reloads, %llu unloads, %llu "
+		    "crystallizations)",
+		    (unsigned long long)stats->commits,
+		    (unsigned long long)stats->loads,
+		    (unsigned long long)stats->reloads,
+		    (unsigned long long)stats->unloads,
+		    (unsigned long long)stats->crystallizations);
+	table_field(table, "allocations", "%llu, deallocations %llu",
+		    (unsigned long long)stats->allocations,
+		    (unsigned long long)stats->deallocations);
+	table_field(table, "failures",
+		    "%llu class full, %llu limit, %llu shared memory full",
+		    (unsigned long long)stats->failures_class,
+		    (unsigned long long)stats->failures_limit,
+		    (unsigned long long)stats->failures_shm);
+	table_field(table, "reclaimed",
+		    "%s in all, %llu grace periods, %llu recoveries",
+		    SIZE_TEXT(stats->reclaimed),
+		    (unsigned long long)stats->grace_periods,
+		    (unsigned long long)stats->recoveries);
+}
+
+static const struct table_column pool_columns[] = {
+	{"POOL", true}, {"BLOCKS MAX", true}, {"GROWN", true},
+	{"LIVE", true}, {"RETIRED", true},    {"FREE", true},
+	{"PEAK", true}, {"FAILED", true},     {"SPILLED", true},
+};
+
+static void
+pools_print(const struct strata_stats *stats)
+{
+	const struct strata_pool_stats *pool;
+	struct table table;
+	uint32_t i;
+
+	table_init(&table, pool_columns,
+		   sizeof(pool_columns) / sizeof(*pool_columns));
+	for (i = 0; i < stats->nr_pools; i++) {
+		pool = &stats->pools[i];
+		table_add(&table, "%s", SIZE_TEXT(pool->block_size));
+		table_add(&table, "%llu", (unsigned long long)pool->max_blocks);
+		table_add(&table, "%llu",
+			  (unsigned long long)pool->grown_blocks);
+		table_add(&table, "%llu",
+			  (unsigned long long)pool->live_blocks);
+		table_add(&table, "%llu",
+			  (unsigned long long)pool->retired_blocks);
+		table_add(&table, "%llu",
+			  (unsigned long long)pool->free_blocks);
+		table_add(&table, "%llu",
+			  (unsigned long long)pool->peak_blocks);
+		table_add(&table, "%llu", (unsigned long long)pool->failed);
+		table_add(&table, "%llu", (unsigned long long)pool->spilled);
+	}
+	table_print(&table);
+	table_fini(&table);
+}
+
+static void
+stat_print(const char *name, const char *directory,
+	   const struct strata_stats *stats)
+{
+	struct table table;
+
+	table_init(&table, table_fields, 2);
+	table_field(&table, "store", "%s", name);
+	table_field(&table, "directory", "%s",
+		    directory != NULL ? directory : "none");
+	table_field(&table, "created", "%s", TIME_TEXT(stats->created_ns));
+	table_field(&table, "version", "%llu",
+		    (unsigned long long)stats->version);
+	memory_rows(&table, stats);
+	count_rows(&table, stats);
+	history_rows(&table, stats);
+	table_print(&table);
+	table_fini(&table);
+	putchar('\n');
+	pools_print(stats);
+	putchar('\n');
+	summary_print(stats);
+}
+
+/**** stat: JSON ****/
+
+static void
+number_set(json_t *object, const char *key, uint64_t value)
+{
+	json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static json_t *
+pool_json(const struct strata_pool_stats *pool)
+{
+	json_t *item = json_object();
+
+	number_set(item, "block_size", pool->block_size);
+	number_set(item, "max_blocks", pool->max_blocks);
+	number_set(item, "grown_blocks", pool->grown_blocks);
+	number_set(item, "live_blocks", pool->live_blocks);
+	number_set(item, "retired_blocks", pool->retired_blocks);
+	number_set(item, "free_blocks", pool->free_blocks);
+	number_set(item, "peak_blocks", pool->peak_blocks);
+	number_set(item, "failed", pool->failed);
+	number_set(item, "spilled", pool->spilled);
+	return item;
+}
+
+static json_t *
+pools_json(const struct strata_stats *stats)
+{
+	json_t *pools = json_array();
+	uint32_t i;
+
+	for (i = 0; i < stats->nr_pools; i++)
+		json_array_append_new(pools, pool_json(&stats->pools[i]));
+	return pools;
+}
+
+static void
+memory_json(json_t *object, const struct strata_stats *stats)
+{
+	number_set(object, "limit", stats->limit);
+	number_set(object, "max_limit", stats->max_limit);
+	number_set(object, "reserved", stats->reserved);
+	number_set(object, "used", stats->used);
+	number_set(object, "retired", stats->retired);
+	number_set(object, "content_bytes", stats->content_bytes);
+	number_set(object, "fixed_bytes", stats->fixed_bytes);
+	number_set(object, "pool_bytes", stats->pool_bytes);
+	number_set(object, "region_bytes", stats->region_bytes);
+	json_object_set_new(object, "pressure",
+			    json_string(pressure_text(stats->pressure)));
+}
+
+static void
+count_json(json_t *object, const struct strata_stats *stats)
+{
+	number_set(object, "dimensions", stats->nr_dimensions);
+	number_set(object, "layers", stats->nr_layers);
+	number_set(object, "proto", stats->nr_proto);
+	number_set(object, "crystallized", stats->nr_crystallized);
+	number_set(object, "hybrid", stats->nr_hybrid);
+	number_set(object, "regions", stats->nr_regions);
+	number_set(object, "readers", stats->readers);
+	number_set(object, "peak_readers", stats->peak_readers);
+}
+
+static void
+history_json(json_t *object, const struct strata_stats *stats)
+{
+	number_set(object, "allocations", stats->allocations);
+	number_set(object, "deallocations", stats->deallocations);
+	number_set(object, "failures", failures(stats));
+	number_set(object, "failures_class", stats->failures_class);
+	number_set(object, "failures_limit", stats->failures_limit);
+	number_set(object, "failures_shm", stats->failures_shm);
+	number_set(object, "commits", stats->commits);
+	number_set(object, "loads", stats->loads);
+	number_set(object, "reloads", stats->reloads);
+	number_set(object, "unloads", stats->unloads);
+	number_set(object, "crystallizations", stats->crystallizations);
+	number_set(object, "recoveries", stats->recoveries);
+	number_set(object, "grace_periods", stats->grace_periods);
+	number_set(object, "reclaimed", stats->reclaimed);
+}
+
+static json_t *
+stat_json(const char *name, const char *directory,
+	  const struct strata_stats *stats)
+{
+	json_t *object = json_object();
+
+	json_object_set_new(object, "store", json_text(name));
+	number_set(object, "version", stats->version);
+	json_object_set_new(object, "directory",
+			    directory != NULL ? json_text(directory)
+					      : json_null());
+	json_object_set_new(object, "created",
+			    json_string(TIME_TEXT(stats->created_ns)));
+	json_object_set_new(object, "time", json_string(TIME_TEXT(now_ns())));
+	memory_json(object, stats);
+	count_json(object, stats);
+	history_json(object, stats);
+	json_object_set_new(object, "pools", pools_json(stats));
+	return object;
+}
+
+static void
+stat_output(const struct tool_args *args, struct strata_store *store,
+	    const struct strata_stats *stats)
+{
+	const char *name = strata_name(store);
+	const char *directory = strata_directory(store);
+
+	if (args_has(args, KEY_JSON))
+		json_print(stat_json(name, directory, stats));
+	else if (args_has(args, KEY_SUMMARY))
+		summary_print(stats);
+	else
+		stat_print(name, directory, stats);
+}
+
+int
+cmd_stat(const struct tool_args *args)
+{
+	struct strata_stats stats = {.struct_size = sizeof(stats)};
+	struct strata_store *store;
+	int code, status;
+
+	status = store_attach(args, args->operands[0], STRATA_READ, &store);
+	if (status != TOOL_DONE)
+		return status;
+	code = strata_stats(store, &stats);
+	if (code != 0)
+		status = message_refused(args, args->operands[0], code);
+	else
+		stat_output(args, store, &stats);
+	return store_detach(args, store, status);
+}
+
+/**** readers ****/
+
+static const struct table_column reader_columns[] = {
+	{"UID", true},       {"PID", true},    {"NAME", false},
+	{"NAMESPACE", true}, {"ALIVE", false}, {"PIN", true},
+	{"LAG", true},       {"AGE", true},    {"RETAINED", true},
+	{"SECTIONS", true},
+};
+
+static int
+reader_row(const struct strata_reader_info *info, void *arg)
+{
+	struct table *table = arg;
+
+	table_add(table, "%u", info->uid);
+	table_add(table, "%u", info->pid);
+	table_add(table, "%.*s", (int)sizeof(info->name), info->name);
+	table_add(table, "%llu", (unsigned long long)info->pid_namespace);
+	table_add(table, "%s", info->alive ? "yes" : "no");
+	if (info->pin != 0)
+		table_add(table, "%llu", (unsigned long long)info->pin);
+	else
+		table_add(table, "-");
+	table_add(table, "%llu", (unsigned long long)info->lag);
+	table_add(table, "%s",
+		  info->age_ns != 0 ? AGE_TEXT(info->age_ns) : "-");
+	table_add(table, "%s", SIZE_TEXT(info->retained));
+	table_add(table, "%llu", (unsigned long long)info->sections);
+	return 0;
+}
+
+static int
+reader_item(const struct strata_reader_info *info, void *arg)
+{
+	json_t *item = json_object();
+	char *name = x_format("%.*s", (int)sizeof(info->name), info->name);
+
+	number_set(item, "uid", info->uid);
+	number_set(item, "pid", info->pid);
+	json_object_set_new(item, "name", json_text(name));
+	number_set(item, "namespace", info->pid_namespace);
+	json_object_set_new(item, "alive", json_boolean(info->alive));
+	number_set(item, "pin", info->pin);
+	number_set(item, "lag", info->lag);
+	number_set(item, "age_ns", info->age_ns);
+	number_set(item, "retained", info->retained);
+	number_set(item, "sections", info->sections);
+	json_array_append_new(arg, item);
+	free(name);
+	return 0;
+}
+
+static int
+readers_json(const struct tool_args *args, struct strata_store *store)
+{
+	json_t *items = json_array();
+	uint64_t version = strata_version(store);
+	int code = strata_foreach_reader(store, reader_item, items);
+
+	if (code != 0) {
+		json_decref(items);
+		return message_refused(args, strata_name(store), code);
+	}
+	return json_print(json_pack("{s:o, s:I, s:o}", "store",
+				    json_text(strata_name(store)), "version",
+				    (json_int_t)version, "readers", items));
+}
+
+static int
+readers_list(const struct tool_args *args, struct strata_store *store)
+{
+	struct table table;
+	int code, status = TOOL_DONE;
+
+	table_init(&table, reader_columns,
+		   sizeof(reader_columns) / sizeof(*reader_columns));
+	code = strata_foreach_reader(store, reader_row, &table);
+	if (code != 0)
+		status = message_refused(args, strata_name(store), code);
+	else
+		table_print(&table);
+	table_fini(&table);
+	return status;
+}
+
+int
+cmd_readers(const struct tool_args *args)
+{
+	struct strata_store *store;
+	int status;
+
+	status = store_attach(args, args->operands[0], STRATA_READ, &store);
+	if (status != TOOL_DONE)
+		return status;
+	status = args_has(args, KEY_JSON) ? readers_json(args, store)
+					  : readers_list(args, store);
+	return store_detach(args, store, status);
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* The table of commands, from which help, parsing and dispatch are made. */
+#include "tool.h"
+
+static const struct tool_option create_options[] = {
+	{KEY_LIMIT, "limit", "SIZE", "hard limit of its memory (280M)"},
+	{KEY_MAX_LIMIT, "max-limit", "SIZE",
+	 "what the limit can be raised to later (4 x limit)"},
+	{KEY_DIR, "dir", "DIR", "folder where crystallized dimensions stay"},
+	{KEY_ADOPT, "adopt", NULL, "take a folder that is another store's"},
+	{KEY_MODE, "mode", "OCTAL", "who may read and write it (0600)"},
+	{KEY_GROUP, "group", "NAME", "group that owns it"},
+	{KEY_READERS, "readers", "N", "reader slots per user (1024)"},
+	{KEY_POOLS, "pools", "BLOCK:SIZE,...",
+	 "size classes, e.g. 4K:32M,16K:128M,64K:80M,256K:40M"},
+	{KEY_HUGE_PAGES, "huge-pages", "auto|never|require",
+	 "2 MiB pages for regions (auto)"},
+	{0, NULL, NULL, NULL},
+};
+
+static const struct tool_option pack_options[] = {
+	{KEY_SIMULATE, "simulate", NULL,
+	 "make a text card for each layer without content"},
+	{0, NULL, NULL, NULL},
+};
+
+static const struct tool_option load_options[] = {
+	{KEY_CORE, "core", NULL,
+	 "every dimension file of the store's directory"},
+	{0, NULL, NULL, NULL},
+};
+
+static const struct tool_option unload_options[] = {
+	{KEY_FORGET, "forget", NULL,
+	 "also remove its file from the store's directory"},
+	{0, NULL, NULL, NULL},
+};
+
+static const struct tool_option put_options[] = {
+	{KEY_NAME, "name", "TEXT", "its name"},
+	{KEY_FREQUENCY, "frequency", "HZ", "its frequency"},
+	{KEY_DEPTH, "depth", "N", "its depth"},
+	{KEY_PARENT, "parent", "LAYER|none", "its parent layer"},
+	{KEY_KEYWORD, "keyword", "TEXT",
+	 "a keyword; once for each; '' alone removes all"},
+	{0, NULL, NULL, NULL},
+};
+
+static const struct tool_option cat_options[] = {
+	{KEY_META, "meta", NULL, "print its metadata instead of its content"},
+	{0, NULL, NULL, NULL},
+};
+
+static const struct tool_option stat_options[] = {
+	{KEY_SUMMARY, "summary", NULL, "print the four-line summary only"},
+	{0, NULL, NULL, NULL},
+};
+
+static const struct tool_option verify_options[] = {
+	{KEY_QUICK, "quick", NULL, "leave out the checksums of the contents"},
+	{0, NULL, NULL, NULL},
+};
+
+const struct tool_command tool_commands[] = {
+	{
+		.name = "create",
+		.synopsis = "STORE",
+		.summary = "make a new, empty store",
+		.example =
+			"strata create core --limit=400M --dir=/var/lib/core",
+		.options = create_options,
+		.traits = TOOL_ACTS,
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = cmd_create,
+	},
+	{
+		.name = "destroy",
+		.synopsis = "STORE",
+		.summary = "destroy a store; its directory stays",
+		.details = "Read sections that are open stay readable until "
+			   "they end.",
+		.example = "strata destroy core",
+		.traits = TOOL_ACTS,
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = cmd_destroy,
+	},
+	{
+		.name = "list",
+		.synopsis = "",
+		.summary = "list the stores of this machine",
+		.example = "strata list",
+		.traits = TOOL_PRINTS,
+		.max_operands = 0,
+		.run = cmd_list,
+	},
+	{
+		.name = "pack",
+		.synopsis = "MANIFEST.json|TREE DIR",
+		.summary = "make dimension files from a manifest or a tree",
+		.details =
+			"In a tree each folder becomes a dimension and each "
+			"file in it a layer, in\n"
+			"the order of names. A folder '7-colours', 'D07' or "
+			"'7' "
+			"is dimension 7;\n"
+			"others are numbered from 1. Symbolic links and names "
+			"that begin with a dot\n"
+			"are left out. Nothing is written unless all of the "
+			"input is right.",
+		.example = "strata pack dimensions.json core.d --simulate\n"
+			   "strata pack /usr/share/doc docs.d",
+		.options = pack_options,
+		.traits = TOOL_PRINTS | TOOL_ACTS,
+		.min_operands = 2,
+		.max_operands = 2,
+		.run = cmd_pack,
+	},
+	{
+		.name = "load",
+		.synopsis = "STORE FILE|DIR...\nSTORE --core",
+		.summary = "load dimension files as new dimensions",
+		.details = "Of a folder, all files D*.strata are loaded. One "
+			   "that cannot be loaded does\n"
+			   "not stop the others. With --core, dimensions that "
+			   "are there already are\n"
+			   "left as they are; 'strata reload' replaces one.",
+		.example = "strata load core core.d\nstrata load core --core",
+		.options = load_options,
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = -1,
+		.run = cmd_load,
+	},
+	{
+		.name = "unload",
+		.synopsis = "STORE DIM",
+		.summary = "take a dimension out of a store",
+		.example = "strata unload core 7",
+		.options = unload_options,
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 2,
+		.max_operands = 2,
+		.run = cmd_unload,
+	},
+	{
+		.name = "reload",
+		.synopsis = "STORE DIM [FILE]",
+		.summary = "replace a dimension by its file, in one instant",
+		.details = "Without FILE it is the dimension's file in the "
+			   "store's directory.",
+		.example = "strata reload core 7 new/D07.strata",
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 2,
+		.max_operands = 3,
+		.run = cmd_reload,
+	},
+	{
+		.name = "put",
+		.synopsis = "STORE DIM/LAYER [FILE]\nSTORE DIM [FILE]",
+		.summary = "put a layer, new or in place of an old one",
+		.details = "The content comes from FILE, or from stdin. "
+			   "Without a layer number it is\n"
+			   "appended after the last one. What no option says "
+			   "stays as the old layer\n"
+			   "had it.",
+		.example = "echo hello | strata put core 99/0 --name=greeting "
+			   "--keyword=hello",
+		.options = put_options,
+		.traits = TOOL_PRINTS | TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 2,
+		.max_operands = 3,
+		.run = cmd_put,
+	},
+	{
+		.name = "rm",
+		.synopsis = "STORE DIM[/LAYER]...",
+		.summary = "remove layers or dimensions, in one instant",
+		.example = "strata rm core 99/0 99/1",
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 2,
+		.max_operands = -1,
+		.run = cmd_rm,
+	},
+	{
+		.name = "crystallize",
+		.synopsis = "STORE DIM",
+		.summary = "turn a dimension into an immutable region",
+		.details = "In a store with a directory its file is written "
+			   "first.",
+		.example = "strata crystallize core 99",
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 2,
+		.max_operands = 2,
+		.run = cmd_crystallize,
+	},
+	{
+		.name = "ls",
+		.synopsis = "STORE [DIM]",
+		.summary = "list the dimensions, or the layers of one",
+		.example = "strata ls core\nstrata ls core 7 --json",
+		.traits = TOOL_PRINTS | TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = 2,
+		.run = cmd_ls,
+	},
+	{
+		.name = "cat",
+		.synopsis = "STORE DIM/LAYER",
+		.summary = "print the content of a layer, or its metadata",
+		.example = "strata cat core 7/5 > content\n"
+			   "strata cat core 7/5 --meta",
+		.options = cat_options,
+		.traits = TOOL_PRINTS | TOOL_ATTACHES,
+		.min_operands = 2,
+		.max_operands = 2,
+		.run = cmd_cat,
+	},
+	{
+		.name = "stat",
+		.synopsis = "STORE",
+		.summary = "print the figures of a store",
+		.example = "strata stat core",
+		.options = stat_options,
+		.traits = TOOL_PRINTS | TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = cmd_stat,
+	},
+	{
+		.name = "readers",
+		.synopsis = "STORE",
+		.summary = "list who reads a store, and what that retains",
+		.example = "strata readers core",
+		.traits = TOOL_PRINTS | TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = cmd_readers,
+	},
+	{
+		.name = "verify",
+		.synopsis = "STORE|FILE...",
+		.summary = "check stores and dimension files",
+		.details =
+			"An operand with a slash, or that is a regular file, "
+			"is a dimension file.",
+		.example = "strata verify core\nstrata verify ./D07.strata",
+		.options = verify_options,
+		.traits = TOOL_PRINTS | TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = -1,
+		.run = cmd_verify,
+	},
+	{
+		.name = "gc",
+		.synopsis = "STORE",
+		.summary = "give back the memory that no reader needs",
+		.example = "strata gc core",
+		.traits = TOOL_PRINTS | TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = cmd_gc,
+	},
+	{
+		.name = "limit",
+		.synopsis = "STORE SIZE",
+		.summary = "change the hard limit of a store",
+		.example = "strata limit core 512M",
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 2,
+		.max_operands = 2,
+		.run = cmd_limit,
+	},
+	{.name = NULL},
+};

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* The strata command: finds the command, gives help, ends the process. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tool.h"
+
+/**** help ****/
+
+static void
+synopsis_print(const struct tool_command *command)
+{
+	const char *line = command->synopsis;
+	const char *lead = "Usage: ";
+	size_t length;
+
+	for (;;) {
+		length = strcspn(line, "\n");
+		printf("%sstrata %s%s%.*s [OPTION]...\n", lead, command->name,
+		       length > 0 ? " " : "", (int)length, line);
+		if (line[length] == '\0')
+			return;
+		line += length + 1;
+		lead = "       ";
+	}
+}
+
+static char *
+option_text(const struct tool_option *option)
+{
+	char letter[5] = "    ";
+
+	if (option->key <= UINT8_MAX)
+		snprintf(letter, sizeof(letter), "-%c, ", option->key);
+	return x_format("%s--%s%s%s", letter, option->name,
+			option->argument != NULL ? "=" : "",
+			option->argument != NULL ? option->argument : "");
+}
+
+static void
+options_print(const struct tool_command *command)
+{
+	const struct tool_option *option;
+	size_t i;
+
+	printf("\nOptions:\n");
+	for (i = 0; (option = command_option(command, i)) != NULL; i++) {
+		char *text = option_text(option);
+
+		if (strlen(text) <= 25)
+			printf("  %-25s  %s\n", text, option->help);
+		else
+			printf("  %s\n  %-25s  %s\n", text, "", option->help);
+		free(text);
+	}
+}
+
+static void
+example_print(const struct tool_command *command)
+{
+	const char *line = command->example;
+	size_t length;
+
+	printf("\nExample:\n");
+	for (;;) {
+		length = strcspn(line, "\n");
+		printf("  %.*s\n", (int)length, line);
+		if (line[length] == '\0')
+			return;
+		line += length + 1;
+	}
+}
+
+static int
+command_help(const struct tool_command *command)
+{
+	synopsis_print(command);
+	printf("\nTo %s.\n", command->summary);
+	if (command->details != NULL)
+		printf("%s\n", command->details);
+	options_print(command);
+	example_print(command);
+	return TOOL_DONE;
+}
+
+static int
+help_all(void)
+{
+	const struct tool_command *command;
+
+	printf("Usage: strata COMMAND [OPERAND|OPTION]...\n"
+	       "\n"
+	       "Looks after Strata stores: shared memory in which many "
+	       "processes read layers\n"
+	       "in place while others change them.\n"
+	       "\n"
+	       "Commands:\n");
+	for (command = tool_commands; command->name != NULL; command++)
+		printf("  %-12s %s\n", command->name, command->summary);
+	printf("  %-12s %s\n", "help", "tell how a command is used");
+	printf("\n"
+	       "DIM is a number from 1 to %u (7 or D07), LAYER one from 0 to "
+	       "%u.\n"
+	       "A SIZE may end in K, M or G. Where a FILE is read, - is "
+	       "stdin.\n"
+	       "Exit codes: 0 done, 1 refused (stderr says why), 2 wrong "
+	       "usage.\n"
+	       "\n"
+	       "Example:\n"
+	       "  strata create core --limit=400M && strata load core core.d\n",
+	       STRATA_DIMENSION_MAX, STRATA_LAYER_MAX);
+	return TOOL_DONE;
+}
+
+/**** dispatch ****/
+
+static const struct tool_command *
+command_find(const char *name)
+{
+	const struct tool_command *command;
+
+	for (command = tool_commands; command->name != NULL; command++) {
+		if (strcmp(command->name, name) == 0)
+			return command;
+	}
+	return NULL;
+}
+
+static int
+help(const char *name)
+{
+	const struct tool_command *command;
+
+	if (name == NULL)
+		return help_all();
+	command = command_find(name);
+	if (command == NULL)
+		return message_usage(NULL, "there is no command '%s'", name);
+	return command_help(command);
+}
+
+static int
+command_run(const struct tool_command *command, int argc, char **argv)
+{
+	struct tool_args args;
+	int status = args_parse(&args, command, argc, argv);
+
+	if (status == TOOL_DONE) {
+		if (args_has(&args, KEY_HELP))
+			status = command_help(command);
+		else
+			status = command->run(&args);
+	}
+	progress_clear();
+	args_fini(&args);
+	return status;
+}
+
+static int
+dispatch(int argc, char **argv)
+{
+	const struct tool_command *command;
+
+	if (argc < 2)
+		return message_usage(NULL, "a command is needed");
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return help(NULL);
+	if (strcmp(argv[1], "help") == 0)
+		return help(argc > 2 ? argv[2] : NULL);
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("strata %s\n", strata_version_string());
+		return TOOL_DONE;
+	}
+	command = command_find(argv[1]);
+	if (command == NULL)
+		return message_usage(NULL, "there is no command '%s'", argv[1]);
+	return command_run(command, argc - 1, argv + 1);
+}
+
+/*
+ * Output that did not arrive is a failure, also when the last of it was still
+ * in stdio's buffer. Who closed the pipe knows that; everybody else is told.
+ */
+static int
+output_finish(int status)
+{
+	int error;
+
+	errno = 0;
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	error = errno;
+	if (error != EPIPE)
+		fprintf(stderr, "strata: the output cannot be written: %s\n",
+			strerror(error != 0 ? error : EIO));
+	return status != TOOL_DONE ? status : TOOL_REFUSED;
+}
+
+int
+main(int argc, char **argv)
+{
+	/* A closed pipe is a write error like others: sections are left. */
+	signal(SIGPIPE, SIG_IGN);
+	return output_finish(dispatch(argc, argv));
+}
