@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
-/* One commit in the making: what it took, what it unlinked, the root it builds. */
+/* One commit in the making: what it took, what it unlinked, the root it builds.
+ */
 #ifndef STRATA_EDIT_H
 #define STRATA_EDIT_H
 
@@ -8,8 +9,8 @@
 #include "segtab.h"
 
 /*
- * Under the writer lock, dirty. begin fixes the version N = current + 1, which is
- * the birth of all that is taken and the retirement of all that is unlinked.
+ * Under the writer lock, dirty. begin fixes the version N = current + 1, which
+ * is the birth of all that is taken and the retirement of all that is unlinked.
  * commit publishes: root, epoch, version, then retires; it cannot fail. abort
  * frees what was taken; nobody saw anything.
  * The vectors are private memory, grown in take and unlink, before anything is
@@ -34,18 +35,19 @@ struct strata__edit {
  * fini frees the vectors. */
 void strata__edit_init(struct strata__edit *edit, struct strata__space *space);
 void strata__edit_fini(struct strata__edit *edit);
-/* STRATA_EINVAL (told) at the last version, 2^48 - 1. */
+/* Empties the edit: take_flags and published are set after it. STRATA_EINVAL
+ * (told) at the last version, 2^48 - 1, and in a store that was destroyed. */
 int strata__edit_begin(struct strata__edit *edit);
 /* As strata__pool_take(), remembered. */
 int strata__edit_take(struct strata__edit *edit, uint64_t size, unsigned flags,
 		      struct strata__block *ret);
 /* N does not reach it any more. A block taken by this very edit is freed at
- * once (and forgotten). STRATA_ENOMEM, STRATA_ECORRUPT (no block there). */
+ * once. STRATA_ENOMEM, STRATA_ECORRUPT (no block or segment in use there). */
 int strata__edit_unlink(struct strata__edit *edit, uint64_t ref);
 int strata__edit_unlink_segment(struct strata__edit *edit, uint32_t index);
 /* Was the block at ref taken by this edit, so that it may be changed? */
 bool strata__edit_owns(const struct strata__edit *edit, uint64_t ref);
-/* Returns N. */
+/* Returns N. Waking who waits for it is the caller's. */
 uint64_t strata__edit_commit(struct strata__edit *edit);
 void strata__edit_abort(struct strata__edit *edit);
 

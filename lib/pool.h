@@ -27,18 +27,18 @@ enum strata__take_flags {
 };
 
 /* Makes the pool segments of a new store; they are published by their names
- * right away. Class 0 is grown by the node reserve. Charges what it makes:
- * catalog (with its limit) and lock area must be mapped, window and populated
- * need not be. fds are left in space->pool_fd. Tells; on failure nothing is
- * left. */
+ * right away. Class 0 is grown by a step, in which the node reserve is. Charges
+ * what it makes: catalog (with its limit) and lock area must be mapped, window
+ * and populated need not be. fds are left in space->pool_fd. Tells; on failure
+ * nothing is left. */
 int strata__pool_create(struct strata__space *space, uint32_t mode,
 			uint32_t group);
 
 uint64_t strata__block_ref(const struct strata__space *space,
 			   const struct strata__block *block);
-/* The block that a reference (its tag is ignored) points to the start of, run as
- * its record says, 1 if that is FREE; false when it is no such place (not in a
- * pool, not aligned to a block, at or above what is grown, a run that is too
+/* The block that a reference (its tag is ignored) points to the start of, run
+ * as its record says, 1 if that is FREE; false when it is no such place (not in
+ * a pool, not aligned to a block, at or above what is grown, a run that is too
  * long). */
 bool strata__block_at(const struct strata__space *space, uint64_t ref,
 		      struct strata__block *ret);

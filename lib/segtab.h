@@ -12,7 +12,7 @@ struct strata__building {
 	uint32_t index;
 	uint64_t generation;
 	uint64_t place;
-	uint64_t size;       /* of the segment */
+	uint64_t size; /* of the segment */
 	uint64_t image_size;
 	int fd;
 };
@@ -21,15 +21,17 @@ struct strata__building {
 uint64_t strata__segtab_segment_size(uint64_t image_size);
 
 /*
- * Under the writer lock, dirty: picks the lowest free index and a place, charges
- * the bytes, makes the file (locked before it has its name), enters BUILDING.
- * Nothing is reserved in the file yet: the builder does that outside the lock.
- * Tells STRATA_ELIMIT, STRATA_ETOOBIG, STRATA_EBUSY (table full).
+ * Under the writer lock, dirty: picks the lowest free index and a place,
+ * charges the bytes, makes the file (locked before it has its name), enters
+ * BUILDING. Nothing is reserved in the file yet: the builder does that outside
+ * the lock. Tells STRATA_ELIMIT, STRATA_ETOOBIG, STRATA_EBUSY (no entry or no
+ * place is left).
  */
 int strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
 			   uint64_t image_size, uint32_t mode, uint32_t group,
 			   struct strata__building *ret);
-/* Outside the lock: the trailer page, after the image was written. */
+/* Outside the lock: the trailer page, after the image was written. Refuses
+ * (STRATA_ECORRUPT) a file of another size or with holes. */
 int strata__segtab_seal(struct strata__space *space,
 			const struct strata__building *building);
 /* Under the lock, dirty: birth, then ALLOCATED (release). The caller raises
@@ -46,16 +48,17 @@ void strata__segtab_retire(struct strata__space *space, uint32_t index,
 
 /*
  * Giving back. doom: under the lock, dirty: BUILDING or RETIRED becomes DYING.
- * bury: outside the lock: locks byte 0 (false: somebody else is at it),
- * truncates and unlinks. forget: under the lock, dirty: DYING becomes FREE,
- * bytes uncharged. A segment whose file is gone is buried already.
+ * bury: outside the lock: locks byte 0, truncates and unlinks; false: it is not
+ * dying, or somebody else is at it, or we may not. A segment whose file is gone
+ * is buried already. forget: under the lock, dirty: DYING becomes FREE, bytes
+ * uncharged; nothing happens when the entry is another's by now, which is so
+ * when its file is not buried.
  */
 void strata__segtab_doom(struct strata__space *space, uint32_t index);
 bool strata__segtab_bury(struct strata__space *space, uint32_t index);
 void strata__segtab_forget(struct strata__space *space, uint32_t index);
-/* Drops a building one wholly, by its builder, outside of the lock except for
- * the two short steps, for which lock/unlock callbacks are not needed: the
- * caller holds the lock all along and accepts the truncation under it. */
+/* Drops a BUILDING one wholly, by its builder, under the lock, dirty: what was
+ * filled is truncated under it. Closes the descriptor. */
 void strata__segtab_abandon(struct strata__space *space,
 			    struct strata__building *building);
 /* Closes the builder's descriptor (and with it the lock). */
@@ -63,7 +66,8 @@ void strata__building_close(struct strata__building *building);
 
 /* Recovery: is the builder of a BUILDING (or burier of a DYING) entry alive? */
 bool strata__segtab_is_held(struct strata__space *space, uint32_t index);
-/* Recomputes region_bytes, region_retired_bytes, segments_high. */
+/* Recomputes region_bytes, region_retired_bytes, segments_high; raises
+ * next_generation above all that the table has. */
 void strata__segtab_recount(struct strata__space *space);
 /* Removes files of this store's regions that no entry names and whose lock is
  * free; returns how many. Under the writer lock. */

@@ -217,6 +217,14 @@ space_open_catalog(struct strata__space *space, const char *name,
 	return 0;
 }
 
+static void
+close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 /**** window ****/
 
 /* Addresses only: no memory, no access. */
@@ -362,23 +370,11 @@ space_open_lock(struct strata__space *space)
 	return strata__fail(STRATA_ECORRUPT, "%s has a wrong size", file);
 }
 
-/* For destroying a store: the lock is enough, and may be gone. */
 static int
-space_open_dead(struct strata__space *space)
-{
-	int code = space_open_lock(space);
-
-	return code == STRATA_ENOSTORE ? 0 : code;
-}
-
-static int
-space_open_parts(struct strata__space *space, unsigned flags)
+space_open_parts(struct strata__space *space)
 {
 	uint32_t i;
 	int code;
-
-	if ((flags & STRATA_SPACE_DEAD) != 0)
-		return space_open_dead(space);
 
 	space->mapped =
 		calloc(space->geometry->nr_segments, sizeof(*space->mapped));
@@ -389,6 +385,20 @@ space_open_parts(struct strata__space *space, unsigned flags)
 		code = space_open_pool(space, i);
 	if (code == 0 && space->writable)
 		code = space_open_lock(space);
+	return code;
+}
+
+/* Who destroys must get through, whatever the last who tried has left: a lock
+ * segment that is gone or damaged is one that nobody can hold. */
+static int
+space_open_dead(struct strata__space *space)
+{
+	int code = space->writable ? space_open_lock(space) : 0;
+
+	if (code == STRATA_ECORRUPT || code == STRATA_ENOSTORE) {
+		close_fd(&space->lock_fd);
+		code = 0;
+	}
 	return code;
 }
 
@@ -420,18 +430,11 @@ strata__space_open(const char *name, unsigned flags, struct strata__space *ret)
 	if (code == 0)
 		code = space_open_catalog(ret, name, flags);
 	if (code == 0)
-		code = space_open_parts(ret, flags);
+		code = (flags & STRATA_SPACE_DEAD) != 0 ? space_open_dead(ret)
+							: space_open_parts(ret);
 	if (code != 0)
 		strata__space_close(ret);
 	return code;
-}
-
-static void
-close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
 }
 
 /* Accepts a half-opened one. The lock segment is the wlock room's to unmap. */

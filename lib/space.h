@@ -143,9 +143,9 @@ int strata__geometry_check(const struct strata__geometry *geometry,
 
 /**** attaching ****/
 
-/* A flag for strata__space_open(), besides those of attach: for destroying. A
- * store that is marked dead is opened, too; only its catalog is mapped, and its
- * lock segment opened if it is there. */
+/* A flag for strata__space_open(), besides those of attach, for destroy: a store
+ * that is marked dead is opened, too; nothing but the catalog is mapped; a lock
+ * segment that is missing or damaged is no error (lock_fd is -1). */
 #define STRATA_SPACE_DEAD (1u << 16)
 
 /* Opens and maps the catalog, reserves the window, maps the pools; writers also

@@ -9,9 +9,10 @@
 
 /*
  * About copy-on-write. A published node never changes, so the way from the root
- * to a change is made of nodes that are the edit's own. Whether a node is so is
- * known by the edit (private memory), not by a mark in the node: that would be
- * one more thing that a dead writer leaves behind in what readers look at.
+ * to a change is made of nodes that are the edit's own. Whether a node is so,
+ * its block's record tells (born in the version in the making), not a mark in
+ * the node itself: clearing that at the commit would be a store to what readers
+ * are looking at.
  *
  * Everything goes from the root down: a node is owned only when its parent is,
  * so that the reference to its copy has a place. After each step the tree below
@@ -90,8 +91,8 @@ own(struct strata__edit *edit, uint64_t *ref)
 	rc = node_take(edit, &copy);
 	if (rc != 0)
 		return rc;
-	memcpy(strata__node_at(edit->space, copy), strata__node_at(edit->space, old),
-	       STRATA_NODE_SIZE);
+	memcpy(strata__node_at(edit->space, copy),
+	       strata__node_at(edit->space, old), STRATA_NODE_SIZE);
 	rc = strata__edit_unlink(edit, old);
 	if (rc != 0)
 		return rc;

@@ -229,6 +229,46 @@ Test(create, does_not_touch_what_it_does_not_know)
 	cr_expect_eq(folder_files(false), 1);
 }
 
+/* As a destroy leaves it that was killed somewhere. */
+static void
+expect_destruction_finished(const char *part)
+{
+	const struct strata_config config = small();
+	char file[STRATA_SEGMENT_NAME], prefix[64];
+	struct strata__space space;
+	unsigned files;
+
+	expect_created("unit", &config);
+	files = folder_files(false);
+	cr_assert_eq(strata__space_open("unit", STRATA_WRITE, &space), 0);
+	atomic_fetch_or(&space.catalog->hot.version, STRATA_VERSION_DEAD);
+	strata__segment_name_lock(prefix, &space.id);
+	prefix[strlen(prefix) - 4] = '\0';
+	snprintf(file, sizeof(file), "%s%s", prefix, part);
+	strata__space_close(&space);
+	if (*part != '\0')
+		cr_assert_eq(unlinkat(folder.fd, file, 0), 0);
+	expect_created("unit", &config);
+	cr_expect_eq(folder_files(false), files, "nothing of the old is left");
+	cr_assert_eq(strata__space_open("unit", STRATA_READ, &space), 0);
+	strata__space_close(&space);
+}
+
+Test(create, finishes_the_destruction_of_a_dead_store)
+{
+	expect_destruction_finished("");
+}
+
+Test(create, finishes_a_destruction_that_was_half_done)
+{
+	expect_destruction_finished("pool1");
+}
+
+Test(create, finishes_a_destruction_without_a_lock)
+{
+	expect_destruction_finished("lock");
+}
+
 /**** failing half-way ****/
 
 static const char *break_at;

@@ -4,9 +4,12 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +23,7 @@
 #define LIMIT (64 * MIB)
 
 static struct strata__space *space;
+static uint64_t elsewhere; /* bytes that leave_room() has reserved */
 
 static void
 setup(void)
@@ -81,11 +85,16 @@ set_limit(uint64_t limit)
 	strata__count_set(&space->catalog->counters.limit, limit);
 }
 
-/* The limit leaves room for so many more bytes. */
+/* Something else takes all but so many bytes. A lower limit would lower the
+ * classes' maxima, too. */
 static void
 leave_room(uint64_t bytes)
 {
-	set_limit(strata__count(&space->catalog->counters.reserved) + bytes);
+	_Atomic uint64_t *reserved = &space->catalog->counters.reserved;
+
+	strata__count_sub(reserved, elsewhere);
+	elsewhere = LIMIT - bytes - strata__count(reserved);
+	strata__count_add(reserved, elsewhere);
 }
 
 static uint32_t
@@ -168,7 +177,7 @@ check_reserved(void)
 {
 	cr_assert_eq(strata__count(&space->catalog->counters.reserved),
 		     space->geometry->catalog_size +
-			     space->geometry->lock_size +
+			     space->geometry->lock_size + elsewhere +
 			     strata__pool_reserved(space),
 		     "what is charged is what the files have");
 }
@@ -189,7 +198,8 @@ Test(pool, a_new_store_has_the_node_reserve_and_nothing_else)
 {
 	uint32_t c;
 
-	cr_assert_eq(strata__count(&counters(0)->nr_free), STRATA_NODE_RESERVE);
+	cr_assert_geq(strata__count(&counters(0)->nr_free),
+		      STRATA_NODE_RESERVE);
 	for (c = 1; c <= last_class(); c++)
 		cr_assert_eq(strata__count(&counters(c)->grown), 0);
 	check_all();
@@ -326,12 +336,11 @@ Test(pool, a_short_limit_makes_a_short_step)
 	uint64_t reserved;
 
 	leave_room(40 * KIB + 100);
-	cr_assert_eq(try_take(4096, STRATA_TAKE_NODE), 0);
+	cr_assert_eq(try_take(16 * KIB, STRATA_TAKE_RESERVE), 0);
 	check_all();
 	reserved = strata__count(&space->catalog->counters.reserved);
 	cr_assert_leq(reserved, strata__count(&space->catalog->counters.limit));
-	cr_assert_eq(strata__count(&counters(0)->grown),
-		     STRATA_NODE_RESERVE + 10);
+	cr_assert_eq(strata__count(&counters(1)->grown), 2);
 }
 
 /**** runs ****/
@@ -472,9 +481,12 @@ Test(pool, contents_leave_the_node_reserve_too)
 Test(pool, removals_may_use_the_reserve_to_its_end)
 {
 	uint32_t i;
+	int code;
 
 	leave_room(0);
-	cr_assert_eq(try_take(4096, STRATA_TAKE_NODE), STRATA_ELIMIT);
+	while ((code = try_take(4096, STRATA_TAKE_NODE)) == 0)
+		;
+	cr_assert_eq(code, STRATA_ELIMIT);
 	for (i = 0; i < STRATA_NODE_RESERVE; i++)
 		(void)take(4096, STRATA_TAKE_NODE | STRATA_TAKE_RESERVE);
 	cr_assert_eq(try_take(4096, STRATA_TAKE_NODE | STRATA_TAKE_RESERVE),
@@ -533,6 +545,54 @@ Test(pool, a_full_store_takes_a_larger_block_that_is_free)
 	check_all();
 }
 
+/* A file that has a head and 1 MiB of room at most; -1 where we may not. */
+static int
+open_in_small_folder(void)
+{
+	char path[sizeof(space->folder.path) + 16];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/small", space->folder.path);
+	if (unshare(CLONE_NEWNS) < 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mkdir(path, 0700) < 0)
+		return -1;
+	fd = mount("none", path, "tmpfs", 0, "size=1m") < 0
+		     ? -1
+		     : open(path, O_TMPFILE | O_RDWR, 0600);
+	(void)umount2(path, MNT_DETACH);
+	(void)rmdir(path);
+	if (fd >= 0)
+		cr_assert_eq(ftruncate(fd, STRATA_POOL_BLOCKS), 0);
+	return fd;
+}
+
+Test(pool, a_full_file_system_is_an_error_of_its_own)
+{
+	int code, kept = space->pool_fd[1], fd = open_in_small_folder();
+	uint64_t nr;
+
+	if (fd < 0)
+		cr_skip_test("mounting needs privileges");
+	space->pool_fd[1] = fd;
+	for (nr = 0;; nr++) {
+		code = try_take(16 * KIB, 0);
+		if (code != 0)
+			break;
+		check_all();
+	}
+	cr_assert_eq(code, STRATA_ESHM, "%s", strata_last_error()->sentence);
+	cr_assert(nr >= 60 && nr <= 64,
+		  "%" PRIu64 " found room, in steps "
+		  "of what there was",
+		  nr);
+	cr_assert_eq(strata__count(&space->catalog->counters.failures_shm), 1);
+	check_all();
+	cr_assert_eq(take(64 * KIB, 0).class_, 2);
+	space->pool_fd[1] = kept;
+	close(fd);
+}
+
 Test(pool, growth_that_the_system_refuses_changes_nothing)
 {
 	uint64_t reserved = strata__count(&space->catalog->counters.reserved);
@@ -571,11 +631,12 @@ Test(pool, a_run_mends_a_stack_that_does_not_know_it)
 {
 	uint64_t unit = stride(last_class());
 	uint32_t *stack;
+	uint64_t top;
 
-	strata__pool_untake(space, &(struct strata__block){0});
 	(void)take(unit, 0);
 	stack = strata__free_stack(space, last_class());
-	stack[0] = stack[1];
+	top = strata__count(&counters(last_class())->nr_free) - 1;
+	stack[top] = stack[0]; /* one is there twice, one is not */
 	(void)take(3 * unit, 0);
 	check_all();
 }
@@ -587,7 +648,7 @@ Test(pool, rebuilding_needs_nothing_but_the_records)
 	uint32_t i, c;
 
 	for (i = 0; i < 300; i++) {
-		block = take(i * 1500 % (700 * KIB), 0);
+		block = take(i * 1500 % (60 * KIB), 0);
 		if (i % 3 == 0)
 			strata__pool_retire(space, &block, 2);
 		else if (i % 5 == 0)
@@ -653,12 +714,12 @@ Test(pool, a_run_at_the_end_is_not_cut)
 
 Test(pool, the_node_reserve_is_not_given_back)
 {
-	struct strata__block blocks[2000];
+	struct strata__block blocks[1500];
 	uint32_t i;
 
-	for (i = 0; i < 2000; i++)
+	for (i = 0; i < 1500; i++)
 		blocks[i] = take(4096, STRATA_TAKE_NODE);
-	for (i = 0; i < 2000; i++)
+	for (i = 0; i < 1500; i++)
 		strata__pool_untake(space, &blocks[i]);
 	cr_assert_gt(strata__pool_shrink(space), 0);
 	cr_assert_geq(strata__count(&counters(0)->nr_free),
@@ -717,7 +778,7 @@ Test(pool, whoever_is_killed_leaves_records_that_can_be_believed)
 		strata__pool_rebuild(space);
 		for (c = 0; c <= last_class(); c++)
 			check_class(c);
-		for (c = 0; c < 10; c++) {
+		for (c = 0; c < 2; c++) {
 			block = take(3 * MIB, 0);
 			record = strata__block_record(space, &block);
 			cr_assert_eq(atomic_load(&record->birth), 1);

@@ -361,6 +361,26 @@ Test(space, a_dead_store_is_not_opened)
 	cr_expect_eq(try_open(STRATA_SPACE_DEAD), 0);
 }
 
+Test(space, whoever_destroys_gets_through)
+{
+	char file[STRATA_SEGMENT_NAME];
+	struct strata__space space;
+
+	strata__segment_name_pool(file, &writer.id, 0);
+	cr_assert_eq(unlinkat(folder.fd, file, 0), 0);
+	cr_expect_eq(try_open(STRATA_WRITE), STRATA_ECORRUPT);
+	cr_assert_eq(strata__space_open(
+			     "unit", STRATA_WRITE | STRATA_SPACE_DEAD, &space),
+		     0);
+	cr_expect_geq(space.lock_fd, 0);
+	cr_expect_geq(space.catalog_fd, 0);
+	cr_expect_null(space.window);
+	strata__space_close(&space);
+	memset(&writer.catalog->head.store_id, 7, 16);
+	cr_expect_eq(try_open(STRATA_WRITE | STRATA_SPACE_DEAD), 0,
+		     "without a lock segment");
+}
+
 Test(space, a_damaged_store_is_not_opened)
 {
 	char file[STRATA_SEGMENT_NAME];

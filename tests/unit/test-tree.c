@@ -393,16 +393,15 @@ static void
 leave_room(unsigned nr_blocks)
 {
 	struct strata__block block;
+	uint64_t refs[16];
+	unsigned nr = 0;
 
 	while (strata__edit_take(&edit, STRATA_NODE_SIZE, STRATA_TAKE_NODE,
 				 &block) == 0)
-		;
-	while (nr_blocks-- > 0) {
-		block = edit.taken[edit.nr_taken - 1];
-		cr_assert_eq(strata__edit_unlink(
-				     &edit, strata__block_ref(space, &block)),
-			     0);
-	}
+		refs[nr++ % 16] = strata__block_ref(space, &block);
+	cr_assert(nr >= nr_blocks && nr_blocks <= 16);
+	while (nr_blocks-- > 0)
+		cr_assert_eq(strata__edit_unlink(&edit, refs[--nr % 16]), 0);
 }
 
 static int

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Child processes that a test starts, talks to, stops and kills. */
+#ifndef STRATA_TEST_PROC_H
+#define STRATA_TEST_PROC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/**** failing, leaving, lengths ****/
+
+/* What must hold. Prints what did not, with strata_last_error(), and ends the
+ * process with status 1; children of the test end with it. */
+#define need(held, ...)                                                        \
+	do {                                                                   \
+		if (!(held))                                                   \
+			test_fail(__FILE__, __LINE__, __VA_ARGS__);            \
+	} while (0)
+void test_fail(const char *file, int line, const char *format, ...)
+	__attribute__((noreturn, format(printf, 3, 4)));
+
+/* _exit() for children: coverage counters are written first. */
+void test_exit(int status) __attribute__((noreturn));
+
+enum test_length { TEST_SHORT, TEST_NORMAL, TEST_LONG };
+/* STRATA_TEST_LENGTH: short, long, or anything else. */
+enum test_length test_length(void);
+
+uint64_t test_now_ns(void);
+/* Random numbers that a seed repeats (splitmix64). */
+uint64_t test_random(uint64_t *state);
+/* STRATA_TEST_SEED or a new one; printed, so that a failure can be repeated. */
+uint64_t test_seed(void);
+
+/**** the folder of the segments ****/
+
+/* Makes a folder below /dev/shm and sets STRATA_SHM_DIR to it: what is left in
+ * it is left by this test. Once, first thing in main(). Gives its path. */
+const char *shm_begin(void);
+/* Nothing is left in it; removes it. */
+void shm_end(void);
+/* Bytes of memory behind all files in it, and how many files there are. */
+uint64_t shm_bytes(unsigned *ret_nr_files);
+/* A name for a store, of this process only; valid until the next call. */
+const char *store_name(const char *what);
+
+/**** processes ****/
+
+struct proc {
+	pid_t pid;    /* of the other side; in a child 0 */
+	int in, out;  /* pipes from and to the other side */
+};
+
+/* Forks a child that runs and then leaves with 0; it is killed when its parent
+ * dies. The child's struct proc is its side of the pipes. */
+void proc_start(struct proc *proc,
+		void (*run)(struct proc *parent, void *arg), void *arg);
+/* One byte to the other side. */
+void proc_say(const struct proc *proc, char word);
+/* Waits for a byte from the other side, which must be that word. */
+void proc_hear(const struct proc *proc, char word);
+/* Waits for a child to end and closes the pipes; gives its exit status, or 128
+ * and the signal. */
+int proc_wait(struct proc *proc);
+/* The same, and the status must be 0. */
+void proc_join(struct proc *proc);
+/* SIGKILL, and wait. */
+void proc_kill(struct proc *proc);
+/* SIGSTOP, and wait until it is stopped; and SIGCONT. */
+void proc_stop(const struct proc *proc);
+void proc_continue(const struct proc *proc);
+/* Waits until a child has stopped itself. */
+void proc_wait_stopped(const struct proc *proc);
+/* SIGKILL to this process; coverage counters are written first. */
+void proc_die(void) __attribute__((noreturn));
+
+/* Zeroed memory that this process shares with the children it will start. */
+void *proc_shared(size_t size);
+
+#endif
