@@ -34,7 +34,7 @@ int strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
  * (STRATA_ECORRUPT) a file of another size or with holes. */
 int strata__segtab_seal(struct strata__space *space,
 			const struct strata__building *building);
-/* Under the lock, dirty: birth, then ALLOCATED (release). The caller raises
+/* Under the lock, dirty: birth, then ALLOCATED (release). The edit then raises
  * the segment epoch before the version. Reverted by retract when the commit
  * fails before its version. */
 void strata__segtab_publish(struct strata__space *space,

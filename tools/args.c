@@ -326,6 +326,19 @@ args_size(const struct tool_args *args, int key, uint64_t *ret)
 }
 
 int
+args_frequency(const struct tool_args *args, int key, double *ret)
+{
+	const char *text = args_value(args, key);
+
+	if (text == NULL || parse_frequency(text, ret))
+		return TOOL_DONE;
+	return message_usage(args,
+			     "--%s=%s: a number of Hz is needed, "
+			     "finite and not negative",
+			     key_name(args, key), text);
+}
+
+int
 args_dimension(const struct tool_args *args, const char *operand, uint32_t *ret)
 {
 	if (parse_dimension(operand, ret))

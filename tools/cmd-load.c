@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
-/* Commands for whole dimensions: load, unload, reload, crystallize. */
+/* Commands for whole dimensions: load, unload, reload, crystallize, describe.
+ */
 #include <string.h>
 #include <sys/stat.h>
 
@@ -241,5 +242,94 @@ cmd_crystallize(const struct tool_args *args)
 		status = message_refused(args, args->operands[0], code);
 	else
 		say_dimension(args, store, "crystallized", id);
+	return store_detach(args, store, status);
+}
+
+/**** describe ****/
+
+/* Starts from what is there, so that one option changes one thing. */
+static int
+description_read(const struct tool_args *args,
+		 struct strata_dimension *dimension)
+{
+	const char *name = args_value(args, KEY_NAME);
+	int status = args_frequency(args, KEY_FREQUENCY_MIN,
+				    &dimension->frequency_min);
+
+	if (status == TOOL_DONE)
+		status = args_frequency(args, KEY_FREQUENCY_MAX,
+					&dimension->frequency_max);
+	if (status != TOOL_DONE || name == NULL)
+		return status;
+	if (strlen(name) > STRATA_DIMENSION_NAME_MAX)
+		return message_usage(args,
+				     "--name: a dimension's name has at most "
+				     "%d bytes",
+				     STRATA_DIMENSION_NAME_MAX);
+	strcpy(dimension->name, name);
+	return TOOL_DONE;
+}
+
+static int
+description_commit(const struct tool_args *args, struct strata_store *store,
+		   const struct strata_dimension *dimension)
+{
+	struct strata_txn *txn;
+	int code = strata_txn_begin(store, &txn);
+
+	if (code != 0)
+		return message_refused(args, strata_name(store), code);
+	code = strata_describe(txn, dimension->id, dimension->name,
+			       dimension->frequency_min,
+			       dimension->frequency_max);
+	if (code == 0)
+		code = strata_txn_commit(txn, NULL);
+	if (code == 0)
+		return TOOL_DONE;
+	/* The message comes first: the abort may not change it. */
+	message_refused(args, strata_name(store), code);
+	strata_txn_abort(txn);
+	return TOOL_REFUSED;
+}
+
+static int
+describe(const struct tool_args *args, struct strata_store *store, uint32_t id)
+{
+	struct strata_dimension dimension = {.id = 0};
+	int status;
+
+	store_dimension(store, id, &dimension);
+	dimension.id = id;
+	status = description_read(args, &dimension);
+	if (status == TOOL_DONE)
+		status = description_commit(args, store, &dimension);
+	if (status == TOOL_DONE)
+		say_dimension(args, store, "described", id);
+	return status;
+}
+
+int
+cmd_describe(const struct tool_args *args)
+{
+	struct strata_dimension scratch = {.id = 0};
+	struct strata_store *store;
+	uint32_t id;
+	int status = args_dimension(args, args->operands[1], &id);
+
+	if (status == TOOL_DONE && !args_has(args, KEY_NAME) &&
+	    !args_has(args, KEY_FREQUENCY_MIN) &&
+	    !args_has(args, KEY_FREQUENCY_MAX))
+		status = message_usage(args, "--name, --frequency-min or "
+					     "--frequency-max is needed");
+	/* What is wrong with the options is told before anything is attached.
+	 */
+	if (status == TOOL_DONE)
+		status = description_read(args, &scratch);
+	if (status == TOOL_DONE)
+		status = store_attach(args, args->operands[0], STRATA_WRITE,
+				      &store);
+	if (status != TOOL_DONE)
+		return status;
+	status = describe(args, store, id);
 	return store_detach(args, store, status);
 }

@@ -107,19 +107,6 @@ keyword_options(const struct tool_args *args, struct attributes *attributes)
 }
 
 static int
-frequency_option(const struct tool_args *args, double *ret)
-{
-	const char *text = args_value(args, KEY_FREQUENCY);
-
-	if (text == NULL || parse_frequency(text, ret))
-		return TOOL_DONE;
-	return message_usage(args,
-			     "--frequency=%s: a number of Hz is needed, "
-			     "finite and not negative",
-			     text);
-}
-
-static int
 parent_option(const struct tool_args *args, int32_t *ret)
 {
 	const char *text = args_value(args, KEY_PARENT);
@@ -144,7 +131,7 @@ attributes_options(const struct tool_args *args, struct attributes *attributes)
 	struct strata_attrs *attrs = &attributes->attrs;
 	const char *name = args_value(args, KEY_NAME);
 	uint64_t depth = attrs->depth;
-	int status = frequency_option(args, &attrs->frequency);
+	int status = args_frequency(args, KEY_FREQUENCY, &attrs->frequency);
 
 	if (status == TOOL_DONE)
 		status = args_number(args, KEY_DEPTH, UINT32_MAX, &depth);

@@ -47,6 +47,13 @@ static const struct tool_option put_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
+static const struct tool_option describe_options[] = {
+	{KEY_NAME, "name", "TEXT", "its name"},
+	{KEY_FREQUENCY_MIN, "frequency-min", "HZ", "its lowest frequency"},
+	{KEY_FREQUENCY_MAX, "frequency-max", "HZ", "its highest frequency"},
+	{0, NULL, NULL, NULL},
+};
+
 static const struct tool_option cat_options[] = {
 	{KEY_META, "meta", NULL, "print its metadata instead of its content"},
 	{0, NULL, NULL, NULL},
@@ -183,6 +190,21 @@ const struct tool_command tool_commands[] = {
 		.min_operands = 2,
 		.max_operands = -1,
 		.run = cmd_rm,
+	},
+	{
+		.name = "describe",
+		.synopsis = "STORE DIM",
+		.summary = "say a dimension's name and range of frequencies",
+		.details = "What no option says stays as it was. A dimension "
+			   "that is not there yet is\n"
+			   "made, without layers.",
+		.example = "strata describe core 99 --name=Scratch "
+			   "--frequency-max=4.5",
+		.options = describe_options,
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 2,
+		.max_operands = 2,
+		.run = cmd_describe,
 	},
 	{
 		.name = "crystallize",

@@ -42,6 +42,8 @@ enum tool_key {
 	KEY_FORGET,
 	KEY_NAME,
 	KEY_FREQUENCY,
+	KEY_FREQUENCY_MIN,
+	KEY_FREQUENCY_MAX,
 	KEY_DEPTH,
 	KEY_PARENT,
 	KEY_KEYWORD,
@@ -136,6 +138,7 @@ bool parse_layer(const char *text, uint32_t *ret_dimension,
 int args_number(const struct tool_args *args, int key, uint64_t max,
 		uint64_t *ret);
 int args_size(const struct tool_args *args, int key, uint64_t *ret);
+int args_frequency(const struct tool_args *args, int key, double *ret);
 /** And for an operand that is a dimension, or a layer. */
 int args_dimension(const struct tool_args *args, const char *operand,
 		   uint32_t *ret);
@@ -332,6 +335,7 @@ int cmd_load(const struct tool_args *args);
 int cmd_unload(const struct tool_args *args);
 int cmd_reload(const struct tool_args *args);
 int cmd_crystallize(const struct tool_args *args);
+int cmd_describe(const struct tool_args *args);
 int cmd_put(const struct tool_args *args);
 int cmd_rm(const struct tool_args *args);
 int cmd_ls(const struct tool_args *args);

@@ -24,7 +24,7 @@
 /* In gcc's coverage builds only. */
 extern void __gcov_dump(void) __attribute__((weak));
 
-static char folder[] = "/dev/shm/strata-test-XXXXXX";
+static char folder[] = "/dev/shm/strata-proc-XXXXXX";
 static pid_t folder_owner; /* 0: there is none */
 
 /**** failing, leaving, lengths ****/

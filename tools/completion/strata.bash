@@ -19,7 +19,7 @@ _strata_column() {
 # Whether the operand at a place of a command is a dimension of the store.
 _strata_takes_dimension() {
 	case $1 in
-	unload|reload|crystallize|ls|put|cat) [ "$2" -eq 1 ] ;;
+	unload|reload|describe|crystallize|ls|put|cat) [ "$2" -eq 1 ] ;;
 	rm) [ "$2" -ge 1 ] ;;
 	*) false ;;
 	esac
