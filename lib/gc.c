@@ -3,8 +3,23 @@
 /* Looking after a store: collecting garbage, changing the limit. */
 #include <string.h>
 
+#include "directory.h"
 #include "error.h"
+#include "newfile.h"
 #include "store.h"
+
+/* What killed writers left half-written, also of dimensions that nobody will
+ * write again. Slow, and no memory of the store's: outside of the lock. */
+static void
+sweep_directory(const struct strata_store *store)
+{
+	const char *directory = strata_directory(store);
+
+	if (directory == NULL)
+		return;
+	strata__newfile_sweep(directory, "D[0-9]*.strata");
+	strata__newfile_sweep(directory, STRATA_DIRECTORY_FILE);
+}
 
 int
 strata_gc(struct strata_store *store, struct strata_gc_report *out)
@@ -26,6 +41,7 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 	strata__pool_shrink(&store->space);
 	/* Buries what was doomed; what it gives back counts. */
 	strata__write_end(store);
+	sweep_directory(store);
 	report.retained = strata__retired_bytes(&store->space);
 	if (reserved > strata__count(&counters->reserved))
 		report.given_back =

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +21,14 @@
 
 #define NEWFILE_TRIES 16
 #define COPY_SIZE     (256u << 10)
+#define NAME_SIZE     256
+#define TAIL_SIZE     (sizeof(".0123456789abcdef.tmp") - 1)
 
 /*
  * Why a named temporary and not O_TMPFILE: linkat() does not replace, so that
  * the file would need a temporary name on its way to its own in any case; and
  * what a killed writer leaves behind is cleared away by the next one, see
- * sweep().
+ * sweep(), or by who looks after the folder.
  */
 
 /**** names ****/
@@ -63,22 +66,31 @@ folder_open(const char *path, const char *base)
 	return fd;
 }
 
-/* What all temporary names of base begin with; what follows is 16 digits and
- * ".tmp". A base that is near the limit of names itself is cut. */
-static int
-temporary_prefix(const char *base, char *buffer, size_t size)
+/* What is between the dots of a temporary name: its base. One that is near the
+ * limit of names itself is cut. */
+static void
+temporary_base(const char *base, char ret[NAME_SIZE])
 {
-	return snprintf(buffer, size, ".%.230s.", base);
+	snprintf(ret, NAME_SIZE, "%.230s", base);
 }
 
+/* The other way round. False: it is no temporary name. */
 static bool
-is_temporary(const char *name, const char *prefix, size_t prefix_size)
+temporary_parse(const char *name, char ret_base[NAME_SIZE])
 {
 	static const char digits[] = "0123456789abcdef";
+	size_t size = strlen(name);
+	const char *tail;
 
-	return strncmp(name, prefix, prefix_size) == 0 &&
-	       strspn(name + prefix_size, digits) == 16 &&
-	       strcmp(name + prefix_size + 16, ".tmp") == 0;
+	if (size <= 1 + TAIL_SIZE || size >= NAME_SIZE)
+		return false;
+	tail = name + size - TAIL_SIZE;
+	if (name[0] != '.' || tail[0] != '.' ||
+	    strspn(tail + 1, digits) != 16 || strcmp(tail + 17, ".tmp") != 0)
+		return false;
+	memcpy(ret_base, name + 1, size - 1 - TAIL_SIZE);
+	ret_base[size - 1 - TAIL_SIZE] = '\0';
+	return true;
 }
 
 /**** what killed writers left ****/
@@ -101,13 +113,27 @@ sweep_one(int dir_fd, const char *name)
 	close(fd);
 }
 
-/* Clears away what killed writers of the same file left. Failing is harmless.
- */
+static bool
+is_same(const char *base, const char *wanted)
+{
+	return strcmp(base, wanted) == 0;
+}
+
+static bool
+is_like(const char *base, const char *pattern)
+{
+	return fnmatch(pattern, base, 0) == 0;
+}
+
+/* Clears away what killed writers of the wanted files left. Failing is
+ * harmless. */
 static void
-sweep(int dir_fd, const char *prefix, size_t prefix_size)
+sweep(int dir_fd, const char *wanted,
+      bool (*is_wanted)(const char *base, const char *wanted))
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const struct dirent *entry;
+	char base[NAME_SIZE];
 	DIR *dir;
 
 	if (fd < 0)
@@ -118,9 +144,21 @@ sweep(int dir_fd, const char *prefix, size_t prefix_size)
 		return;
 	}
 	while ((entry = readdir(dir)) != NULL)
-		if (is_temporary(entry->d_name, prefix, prefix_size))
+		if (temporary_parse(entry->d_name, base) &&
+		    is_wanted(base, wanted))
 			sweep_one(dir_fd, entry->d_name);
 	closedir(dir);
+}
+
+void
+strata__newfile_sweep(const char *folder, const char *pattern)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	sweep(fd, pattern, is_like);
+	close(fd);
 }
 
 /**** open ****/
@@ -140,7 +178,7 @@ claim(int fd)
 }
 
 static int
-temporary_try(struct strata__newfile *file, const char *prefix)
+temporary_try(struct strata__newfile *file, const char *base)
 {
 	uint64_t random;
 	int fd, r;
@@ -149,7 +187,7 @@ temporary_try(struct strata__newfile *file, const char *prefix)
 	if (r != 0)
 		return r;
 	snprintf(file->temporary, sizeof(file->temporary),
-		 "%s%016" PRIx64 ".tmp", prefix, random);
+		 ".%s.%016" PRIx64 ".tmp", base, random);
 	/* 0600 until it is complete, so that a sweeper of ours can open it. */
 	fd = openat(file->dir_fd, file->temporary,
 		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -170,13 +208,13 @@ temporary_try(struct strata__newfile *file, const char *prefix)
 static int
 temporary_make(struct strata__newfile *file)
 {
-	char prefix[256];
+	char base[NAME_SIZE];
 	int tries, r = -EAGAIN;
-	int size = temporary_prefix(file->base, prefix, sizeof(prefix));
 
-	sweep(file->dir_fd, prefix, (size_t)size);
+	temporary_base(file->base, base);
+	sweep(file->dir_fd, base, is_same);
 	for (tries = 0; r == -EAGAIN && tries < NEWFILE_TRIES; tries++)
-		r = temporary_try(file, prefix);
+		r = temporary_try(file, base);
 	return r;
 }
 

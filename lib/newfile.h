@@ -11,7 +11,8 @@
  * A file is written under a temporary name in the folder where it will be:
  * ".<name>.<16 hex digits>.tmp". Its writer holds the lock of the whole file,
  * so that what a killed writer left behind is told from what a living one is
- * at; whoever opens the next new file of the same name removes the former.
+ * at; whoever opens the next new file of the same name removes the former, as
+ * does strata__newfile_sweep().
  */
 struct strata__newfile {
 	int fd;
@@ -32,6 +33,10 @@ int strata__newfile_open(const char *path, uint32_t mode,
 int strata__newfile_finish(struct strata__newfile *file);
 /* Removes the temporary file. */
 void strata__newfile_discard(struct strata__newfile *file);
+
+/* Removes from a folder what killed writers left of all files whose names are
+ * like a pattern (fnmatch(3)), as far as we may. Tells nothing. */
+void strata__newfile_sweep(const char *folder, const char *pattern);
 
 /* Copies size bytes from offset 0 of in to offset 0 of out, by read and write
  * through a buffer, so that a file that shrinks meanwhile is an error, not a

@@ -4,7 +4,7 @@
 #ifndef STRATA_POOL_H
 #define STRATA_POOL_H
 
-#include "space.h"
+#include "block.h"
 
 /*
  * All of this is called under the writer lock, between dirty and clean. State
@@ -14,17 +14,12 @@
  * is searched in the records.
  */
 
-/* A block, or a run of blocks of the largest class. */
-struct strata__block {
-	uint32_t class_;
-	uint32_t index;
-	uint32_t run;
-};
-
 enum strata__take_flags {
 	STRATA_TAKE_NODE = 1 << 0,    /* a tree node: class 0, never spilled */
 	STRATA_TAKE_RESERVE = 1 << 1, /* may use the node reserve (removals) */
 };
+
+/**** the size of the pools (pool-size.c) ****/
 
 /* Makes the pool segments of a new store; they are published by their names
  * right away. Class 0 is grown by a step, in which the node reserve is. Charges
@@ -34,19 +29,19 @@ enum strata__take_flags {
 int strata__pool_create(struct strata__space *space, uint32_t mode,
 			uint32_t group);
 
-uint64_t strata__block_ref(const struct strata__space *space,
-			   const struct strata__block *block);
-/* The block that a reference (its tag is ignored) points to the start of, run
- * as its record says, 1 if that is FREE; false when it is no such place (not in
- * a pool, not aligned to a block, at or above what is grown, a run that is too
- * long). */
-bool strata__block_at(const struct strata__space *space, uint64_t ref,
-		      struct strata__block *ret);
-struct strata__record *strata__block_record(const struct strata__space *space,
-					    const struct strata__block *block);
-/* Bytes of memory that it takes: stride times run. */
-uint64_t strata__block_bytes(const struct strata__space *space,
-			     const struct strata__block *block);
+/* Truncates free blocks at the end of each pool, in steps; returns the bytes
+ * given back (uncharged). Never below the node reserve. */
+uint64_t strata__pool_shrink(struct strata__space *space);
+/* Bytes that the pool segments have by their size: what recovery counts as
+ * their part of reserved. */
+uint64_t strata__pool_reserved(const struct strata__space *space);
+/* Blocks that class may have at the present limit. */
+uint64_t strata__pool_max_blocks(const struct strata__space *space,
+				 uint32_t class_);
+/* Longest content that a store of this geometry can hold as a proto, bytes. */
+uint64_t strata__pool_max_content(const struct strata__space *space);
+
+/**** taking, retiring, giving back (pool.c) ****/
 
 /*
  * Takes a block or run that holds size contiguous bytes; its record becomes
@@ -72,20 +67,12 @@ void strata__pool_retire(struct strata__space *space,
  * before. The caller takes it off the retired list. */
 void strata__pool_reclaim(struct strata__space *space,
 			  const struct strata__block *block);
+
+/**** recovery (pool-hints.c) ****/
+
 /* Rebuilds free stacks, and the counters live, retired, grown, nr_free from the
  * records and the sizes of the segments (recovery). Does not touch the retired
  * list. */
 void strata__pool_rebuild(struct strata__space *space);
-/* Truncates free blocks at the end of each pool, in steps; returns the bytes
- * given back (uncharged). Never below the node reserve. */
-uint64_t strata__pool_shrink(struct strata__space *space);
-/* Bytes that the pool segments have by their size: what recovery counts as
- * their part of reserved. */
-uint64_t strata__pool_reserved(const struct strata__space *space);
-/* Blocks that class may have at the present limit. */
-uint64_t strata__pool_max_blocks(const struct strata__space *space,
-				 uint32_t class_);
-/* Longest content that a store of this geometry can hold as a proto, bytes. */
-uint64_t strata__pool_max_content(const struct strata__space *space);
 
 #endif

@@ -3,7 +3,6 @@
 /* Recovery: making consistent what a writer left that died while dirty. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "error.h"
 #include "store.h"
@@ -165,22 +164,12 @@ mend_block(const struct recovery *recovery, struct strata__record *record,
 static void
 mend_class(struct recovery *recovery, uint32_t class_)
 {
-	struct strata__record *records =
-		strata__class_records(recovery->space, class_);
-	uint64_t grown = strata__count(
-		&recovery->space->catalog->counters.classes[class_].grown);
+	struct strata__blocks blocks;
 
-	for (uint64_t i = 0; i < grown;) {
-		struct strata__record *record = &records[i];
-		uint32_t state = atomic_load_explicit(&record->state,
-						      memory_order_acquire);
-		uint32_t run = atomic_load_explicit(&record->run,
-						    memory_order_relaxed);
-
-		mend_block(recovery, record,
-			   bit_test(recovery->reached[class_], i));
-		i += state == STRATA_FREE || run == 0 ? 1 : run;
-	}
+	strata__blocks_init(&blocks, recovery->space, class_);
+	while (strata__blocks_next(&blocks))
+		mend_block(recovery, blocks.record,
+			   bit_test(recovery->reached[class_], blocks.index));
 }
 
 static void
@@ -208,21 +197,14 @@ list_push(struct strata__space *space, uint32_t item)
 static void
 list_class(struct strata__space *space, uint32_t class_)
 {
-	struct strata__record *records = strata__class_records(space, class_);
-	uint64_t grown = strata__count(
-		&space->catalog->counters.classes[class_].grown);
+	struct strata__blocks blocks;
 
-	for (uint64_t i = 0; i < grown;) {
-		uint32_t state = atomic_load_explicit(&records[i].state,
-						      memory_order_acquire);
-		uint32_t run = atomic_load_explicit(&records[i].run,
-						    memory_order_relaxed);
-
-		if (state == STRATA_RETIRED)
+	strata__blocks_init(&blocks, space, class_);
+	while (strata__blocks_next(&blocks))
+		if (blocks.state == STRATA_RETIRED)
 			list_push(space,
-				  STRATA_RETIRED_ITEM(class_, (uint32_t)i));
-		i += state == STRATA_FREE || run == 0 ? 1 : run;
-	}
+				  STRATA_RETIRED_ITEM(class_,
+						      (uint32_t)blocks.index));
 }
 
 static void
@@ -247,12 +229,9 @@ reserved_recount(struct strata__space *space)
 	struct strata__counters *counters = &space->catalog->counters;
 	uint64_t bytes = space->geometry->catalog_size +
 		space->geometry->lock_size + space->geometry->pins_size +
-		strata__count(&counters->region_bytes);
-	struct stat st;
+		strata__count(&counters->region_bytes) +
+		strata__pool_reserved(space);
 
-	for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
-		if (fstat(space->pool_fd[i], &st) == 0)
-			bytes += (uint64_t)st.st_size;
 	strata__count_set(&counters->reserved, bytes);
 }
 

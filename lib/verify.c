@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "error.h"
 #include "hash.h"
@@ -254,31 +253,29 @@ check_class(struct verify *verify, uint32_t class_)
 	struct strata__space *space = &verify->store->space;
 	struct strata__class_counters *counters =
 		&space->catalog->counters.classes[class_];
-	struct strata__record *records = strata__class_records(space, class_);
-	uint64_t grown = strata__count(&counters->grown);
-	uint64_t live = 0, retired = 0, run;
+	uint64_t live = 0, retired = 0;
+	struct strata__blocks blocks;
 
-	for (uint64_t i = 0; i < grown; i += run) {
-		uint32_t state = atomic_load_explicit(&records[i].state,
-						      memory_order_acquire);
-		bool reached = !first_visit(verify->reached[class_], i);
+	strata__blocks_init(&blocks, space, class_);
+	while (strata__blocks_next(&blocks)) {
+		bool reached =
+			!first_visit(verify->reached[class_], blocks.index);
 
-		run = state == STRATA_FREE ?
-			1 :
-			atomic_load_explicit(&records[i].run,
-					     memory_order_relaxed);
-		if (run == 0) {
-			wrong(verify, "block %u/%" PRIu64 " has no length",
-			      class_, i);
+		if (blocks.is_broken) {
+			wrong(verify,
+			      "block %u/%" PRIu64
+			      " has a length that cannot be",
+			      class_, blocks.index);
 			return;
 		}
-		live += state == STRATA_ALLOCATED ? run : 0;
-		retired += state == STRATA_RETIRED ? run : 0;
-		if (reached != (state == STRATA_ALLOCATED))
+		live += blocks.state == STRATA_ALLOCATED ? blocks.run : 0;
+		retired += blocks.state == STRATA_RETIRED ? blocks.run : 0;
+		if (reached != (blocks.state == STRATA_ALLOCATED))
 			wrong(verify,
 			      "block %u/%" PRIu64 " is %sreached, but its state "
 			      "is %u",
-			      class_, i, reached ? "" : "not ", state);
+			      class_, blocks.index, reached ? "" : "not ",
+			      blocks.state);
 	}
 	if (live != strata__count(&counters->live) ||
 	    retired != strata__count(&counters->retired))
@@ -318,12 +315,8 @@ check_reserved(struct verify *verify, uint64_t region_bytes)
 	struct strata__counters *counters = &space->catalog->counters;
 	uint64_t reserved = space->geometry->catalog_size +
 		space->geometry->lock_size + space->geometry->pins_size +
-		region_bytes;
-	struct stat st;
+		region_bytes + strata__pool_reserved(space);
 
-	for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
-		if (fstat(space->pool_fd[i], &st) == 0)
-			reserved += (uint64_t)st.st_size;
 	if (strata__count(&counters->region_bytes) != region_bytes)
 		wrong(verify,
 		      "the store counts %" PRIu64 " bytes of regions, but has "

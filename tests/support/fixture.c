@@ -4,8 +4,10 @@
 #include "fixture.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,9 @@
 
 #include "error.h"
 #include "pool.h"
+
+#define SHM    "/dev/shm"
+#define FOLDER "strata-test-" /* then the process's number, and six letters */
 
 static void
 need(bool held, const char *what)
@@ -106,17 +111,74 @@ map_pools(struct strata__space *space)
 	}
 }
 
-/**** the whole ****/
+/**** folders ****/
+
+static void
+remove_folder(const char *path)
+{
+	DIR *dir = opendir(path);
+	const struct dirent *entry;
+
+	if (dir == NULL)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		if (entry->d_name[0] != '.' ||
+		    strlen(entry->d_name) > strlen(".."))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+	rmdir(path);
+}
+
+/* The process that made a folder of that name; 0: it is none of ours. */
+static pid_t
+folder_maker(const char *name)
+{
+	int end = 0;
+	pid_t pid = 0;
+
+	if (sscanf(name, FOLDER "%d-%n", &pid, &end) != 1 || end == 0 ||
+	    pid <= 0)
+		return 0;
+	return pid;
+}
+
+/* A test that fails leaves its folder, and with it some MiB of memory: the next
+ * one to come removes it. */
+static void
+remove_folders_of_the_dead(void)
+{
+	DIR *dir = opendir(SHM);
+	const struct dirent *entry;
+	char path[300];
+	pid_t maker;
+
+	need(dir != NULL, "opendir " SHM);
+	while ((entry = readdir(dir)) != NULL) {
+		maker = folder_maker(entry->d_name);
+		if (maker == 0 || kill(maker, 0) == 0 || errno != ESRCH)
+			continue;
+		snprintf(path, sizeof(path), SHM "/%s", entry->d_name);
+		remove_folder(path);
+	}
+	closedir(dir);
+}
 
 static void
 make_folder(struct strata__space *space)
 {
-	char path[] = "/dev/shm/strata-test-XXXXXX";
+	static bool swept;
+	char path[64];
 
+	if (!swept)
+		remove_folders_of_the_dead();
+	swept = true;
+	snprintf(path, sizeof(path), SHM "/" FOLDER "%d-XXXXXX", (int)getpid());
 	need(mkdtemp(path) != NULL, "mkdtemp");
 	need(setenv("STRATA_SHM_DIR", path, 1) == 0, "setenv");
 	need(strata__folder_open(&space->folder) == 0, "folder");
 }
+
+/**** the whole ****/
 
 struct strata__space *
 fixture_space_config(const struct strata_config *config)
@@ -158,21 +220,6 @@ fixture_space(uint64_t limit)
 	config.struct_size = sizeof(config);
 	config.limit = limit;
 	return fixture_space_config(&config);
-}
-
-static void
-remove_folder(const char *path)
-{
-	DIR *dir = opendir(path);
-	const struct dirent *entry;
-
-	need(dir != NULL, "opendir");
-	while ((entry = readdir(dir)) != NULL)
-		if (entry->d_name[0] != '.' ||
-		    strlen(entry->d_name) > strlen(".."))
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	closedir(dir);
-	rmdir(path);
 }
 
 void

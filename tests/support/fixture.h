@@ -9,8 +9,9 @@
 /*
  * An empty store of the default pools: catalog, pools and lock segment are made
  * and mapped for writing, as if the writer lock were held; version 0, no root.
- * It lies in a new folder below /dev/shm, to which STRATA_SHM_DIR is set. What
- * goes wrong ends the program: a test without its store has nothing to say.
+ * It lies in a new folder below /dev/shm, to which STRATA_SHM_DIR is set; such
+ * folders of processes that are dead are removed first. What goes wrong ends
+ * the program: a test without its store has nothing to say.
  */
 struct strata__space *fixture_space(uint64_t limit);
 /* The same with everything said; limit and pools as for strata_create(). */

@@ -362,6 +362,80 @@ Test(file, the_next_writer_clears_away_what_a_dead_one_left)
 	cr_expect_eq(access(name[1], F_OK), -1, "its writer is dead now");
 }
 
+/* A temporary file in the folder, that nobody is at. */
+static void
+leave(char ret[200], const char *name)
+{
+	snprintf(ret, 200, "%s/%s", folder, name);
+	write_text(ret, "half");
+}
+
+Test(file, a_sweep_clears_away_what_dead_writers_of_many_files_left)
+{
+	static const char *const gone[] = {
+		".D07.strata.0123456789abcdef.tmp",
+		".D123.strata.fedcba9876543210.tmp",
+	};
+	static const char *const kept[] = {
+		".Dx.strata.0123456789abcdef.tmp", /* another's */
+		".D07.strata.0123456789abcdeg.tmp",
+		".D07.strata.00123456789abcdef.tmp",
+		".D07.strata.0123456789abcdef.tmp2",
+		"xD07.strata.0123456789abcdef.tmp",
+		".0123456789abcdef.tmp",
+		"..0123456789abcdef.tmp",
+		"D07.strata",
+	};
+	char name[200];
+	size_t i;
+	int fd;
+
+	for (i = 0; i < sizeof(gone) / sizeof(*gone); i++)
+		leave(name, gone[i]);
+	for (i = 0; i < sizeof(kept) / sizeof(*kept); i++)
+		leave(name, kept[i]);
+	leave(name, ".D08.strata.0123456789abcdef.tmp");
+	fd = open(name, O_RDWR | O_CLOEXEC);
+	cr_assert_eq(strata__os_lock_try(fd, 0, 0), 0);
+	strata__newfile_sweep(folder, "D[0-9]*.strata");
+	cr_expect_eq(access(name, F_OK), 0, "its writer lives");
+	for (i = 0; i < sizeof(gone) / sizeof(*gone); i++) {
+		snprintf(name, sizeof(name), "%s/%s", folder, gone[i]);
+		cr_expect_eq(access(name, F_OK), -1, "%s", gone[i]);
+	}
+	for (i = 0; i < sizeof(kept) / sizeof(*kept); i++) {
+		snprintf(name, sizeof(name), "%s/%s", folder, kept[i]);
+		cr_expect_eq(access(name, F_OK), 0, "%s", kept[i]);
+	}
+	close(fd);
+	strata__newfile_sweep("/nowhere", "*");
+}
+
+Test(file, gc_sweeps_the_directory_of_its_store)
+{
+	struct strata_config config = {.struct_size = sizeof(config),
+				       .directory = folder};
+	char left[3][200], shm[100];
+	struct strata_store *store;
+
+	snprintf(shm, sizeof(shm), "%s-shm", folder);
+	cr_assert_eq(mkdir(shm, 0700), 0);
+	setenv("STRATA_SHM_DIR", shm, 1);
+	cr_assert_eq(strata_create("sweep", &config), 0, "%s",
+		     strata_last_error()->sentence);
+	leave(left[0], ".D40.strata.0123456789abcdef.tmp");
+	leave(left[1], ".store.0123456789abcdef.tmp");
+	leave(left[2], ".mine.0123456789abcdef.tmp");
+	cr_assert_eq(strata_attach("sweep", STRATA_WRITE, &store), 0);
+	(void)strata_gc(store, NULL); /* not everywhere is there a membarrier */
+	cr_expect_eq(access(left[0], F_OK), -1);
+	cr_expect_eq(access(left[1], F_OK), -1);
+	cr_expect_eq(access(left[2], F_OK), 0, "no name of ours");
+	strata_detach(store);
+	cr_expect_eq(strata_destroy("sweep"), 0);
+	cr_expect_eq(rmdir(shm), 0, "the store left something");
+}
+
 Test(file, two_writers_of_one_file_do_not_meet)
 {
 	struct strata__newfile one, two;
