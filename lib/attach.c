@@ -37,10 +37,16 @@ attach_rooms(struct strata_store *store, unsigned flags)
 {
 	int ret;
 
-	ret = strata__rcu_init(&store->rcu, &store->space);
+	ret = strata__fork_handlers();
+	if (ret == 0)
+		ret = strata__rcu_init(&store->rcu, &store->space);
 	if (ret == 0 && (flags & STRATA_WRITE) != 0) {
 		strata__edit_init(&store->edit, &store->space);
+		/* No fork between the claim of the slot and the close of the
+		 * descriptor: a child would keep our lock. */
+		strata__stores_lock();
 		ret = strata__wlock_attach(&store->wlock, &store->space);
+		strata__stores_unlock();
 	}
 	if (ret == 0) {
 		ret = strata__space_refresh(&store->space, /* retry= */ false);
@@ -48,7 +54,7 @@ attach_rooms(struct strata_store *store, unsigned flags)
 			ret = 0; /* find says so, for those layers only */
 	}
 	if (ret == 0)
-		ret = strata__stores_add(store);
+		strata__stores_add(store);
 	return ret;
 }
 
@@ -93,7 +99,8 @@ check_idle(struct strata_store *store)
 				    "%u transactions are open: commit or abort "
 				    "them before detaching",
 				    store->nr_txns);
-	if (store->session_thread != NULL)
+	if (atomic_load_explicit(&store->session_thread,
+				 memory_order_relaxed) != NULL)
 		return strata__fail(STRATA_EINVAL,
 				    "a writer session is open: close it before "
 				    "detaching");

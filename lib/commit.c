@@ -125,13 +125,19 @@ strata__write_begin(struct strata_store *store)
 static void
 wake_waiters(struct strata_store *store)
 {
-	uint64_t now = strata__os_realtime_coarse_ns();
+	struct strata__hot *hot = &store->space.catalog->hot;
+	uint32_t counter = atomic_load_explicit(&hot->commit_counter,
+						memory_order_relaxed);
+	uint64_t now;
 
+	if (counter == store->last_woken)
+		return; /* nothing was committed */
+	now = strata__os_realtime_coarse_ns();
 	if (now == store->last_wake_ns)
 		return;
 	store->last_wake_ns = now;
-	strata__os_futex_wake(&store->space.catalog->hot.commit_counter,
-			      INT_MAX);
+	store->last_woken = counter;
+	strata__os_futex_wake(&hot->commit_counter, INT_MAX);
 }
 
 /* Truncating a segment takes milliseconds: outside of the lock, which is taken
@@ -501,9 +507,15 @@ commit_locked(struct strata_txn *txn, uint64_t *ret_version)
 	int ret;
 
 	ret = apply_all(txn);
-	if (strata__is_shortage(ret) &&
-	    strata__reclaim(store, &freed) == 0 && freed != 0)
-		ret = apply_all(txn);
+	if (strata__is_shortage(ret)) {
+		struct strata_error_info kept = *strata__error();
+
+		(void)strata__reclaim(store, &freed);
+		freed += strata__sweep_segments(store);
+		*strata__error() = kept;
+		if (freed != 0)
+			ret = apply_all(txn);
+	}
 	if (ret != 0) {
 		if (strata__is_shortage(ret))
 			strata__blame_readers(store);
@@ -546,6 +558,18 @@ struct strata_writer {
 	struct strata_store *store;
 };
 
+/* Under the lock, which the session of another thread may have yielded. */
+static int
+check_session(struct strata_store *store)
+{
+	if (atomic_load_explicit(&store->session_thread,
+				 memory_order_relaxed) != NULL)
+		return strata__fail(STRATA_EBUSY,
+				    "another thread has a writer session on this "
+				    "handle: close it, or attach once more");
+	return check_alive(store);
+}
+
 int
 strata_writer_open(struct strata_store *store, struct strata_writer **ret_writer)
 {
@@ -561,7 +585,7 @@ strata_writer_open(struct strata_store *store, struct strata_writer **ret_writer
 	if (writer == NULL)
 		return strata__fail(STRATA_ENOMEM, "no memory for a session");
 	ret = strata__wlock_acquire(&store->wlock, STRATA_WLOCK_TIMEOUT_NS);
-	if (ret == 0 && (ret = check_alive(store)) != 0)
+	if (ret == 0 && (ret = check_session(store)) != 0)
 		strata__wlock_release(&store->wlock);
 	if (ret != 0) {
 		free(writer);

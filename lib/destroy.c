@@ -49,6 +49,8 @@ anybody_pins(struct strata__scan *scan)
 	return false;
 }
 
+/* Not under a loader that is at work in it, and has it mapped: it holds byte 0,
+ * and learns at its swap that the store is gone. */
 static void
 truncate_file(const struct strata__space *space, const char *name)
 {
@@ -57,7 +59,8 @@ truncate_file(const struct strata__space *space, const char *name)
 
 	if (fd < 0)
 		return; /* gone already, or not ours: unlinking is enough */
-	(void)!ftruncate(fd, 0);
+	if (strata__os_lock_try(fd, 0, 1) == 0)
+		(void)!ftruncate(fd, 0);
 	close(fd);
 }
 
@@ -188,6 +191,7 @@ mark_dead(struct destruction *d, const char *name, bool finish_only)
 	atomic_fetch_or_explicit(&hot->version, STRATA_VERSION_DEAD,
 				 memory_order_release);
 	STRATA_TESTPOINT("destroy.marked");
+	/* Letter J. */
 	atomic_fetch_add_explicit(&hot->commit_counter, 1,
 				  memory_order_release);
 	strata__os_futex_wake(&hot->commit_counter, INT_MAX);

@@ -58,6 +58,8 @@ strata__dimension_lock(struct strata_store *store, uint32_t dimension,
 void
 strata__dimension_unlock(struct strata__dimension_lock *lock)
 {
+	/* A child forked meanwhile has the descriptor, and so the lock, too. */
+	strata__os_unlock(lock->fd, 0, 0);
 	close(lock->fd);
 	lock->fd = -1;
 }

@@ -15,7 +15,8 @@
  * use. For sections that are open the parent, just before the fork, claims slots
  * whose mapping the child does inherit, and sets the same pins in them; there is
  * no moment at which the child's section is not pinned. Where no slot can be
- * had, the child's handle stays wiped and its next call says so.
+ * had, the child's handle stays wiped and its next call says so. Sections of
+ * other threads, which the child does not have, are not inherited.
  *
  * Writing is the parent's: its writer slot does not travel, so the child's
  * transactions and sessions are refused.
@@ -64,16 +65,21 @@ heir_slot(struct strata_store *store, struct strata__chunk **ret_chunk,
 
 /*
  * The copy of a pin protects only if the original still stood when the copy was
- * visible: another thread may have left the section meanwhile, and then the
- * child has no section.
+ * visible. A scan that reads our slot after this section has ended may have read
+ * the heir's before it was set: the counter tells it to look again.
  */
 static bool
 heir_pin(struct strata__slot *heir, const struct strata_reader *reader)
 {
 	uint64_t pin = reader->pin;
 
+	/* Letter B: as in the read lock, but ordered by a fence of its own. */
 	atomic_store_explicit(&heir->pin, pin, memory_order_relaxed);
 	strata__fence_seq_cst();
+	/* Letter K: the heir's pin is before the counter, and the counter
+	 * before the end of our section, or of our life. */
+	atomic_fetch_add_explicit(&reader->chunk->head->handovers, 1,
+				  memory_order_seq_cst);
 	if (atomic_load_explicit(&reader->slot->pin, memory_order_relaxed) ==
 	    pin)
 		return true;
@@ -90,7 +96,11 @@ prepare_reader(struct strata_store *store, struct strata__reader_page *page,
 	struct strata__chunk *chunk;
 	struct strata__slot *slot;
 
-	if (reader->pin == 0 || !heir_slot(store, &chunk, &slot))
+	/* Other threads do not exist in the child, and nobody there would end
+	 * their sections. */
+	if (atomic_load_explicit(&reader->thread, memory_order_relaxed) !=
+		    strata__thread() ||
+	    reader->pin == 0 || !heir_slot(store, &chunk, &slot))
 		return;
 	if (!heir_pin(slot, reader)) {
 		chunk->used &= ~(1u << (slot - chunk->slots));
@@ -169,6 +179,7 @@ adopt_chunks(struct strata_store *store)
 		 * that cannot be had the slot outlives us in our children;
 		 * what it pins then is retained longer, which is safe. */
 		(void)madvise(chunk->map, STRATA_PAGE, MADV_DONTFORK);
+		(void)madvise(chunk->head, STRATA_PAGE, MADV_DONTFORK);
 		cds_list_add_tail(&chunk->node, &store->rcu.chunks);
 	}
 }
@@ -203,7 +214,8 @@ child_store(struct strata_store *store)
 		pthread_mutex_init(&store->wlock.mutex, NULL);
 		store->wlock.forked = true;
 		store->space.lock = NULL;
-		store->session_thread = NULL;
+		atomic_store_explicit(&store->session_thread, NULL,
+				      memory_order_relaxed);
 	}
 	adopt_chunks(store);
 	adopt_sections(store);
@@ -230,7 +242,7 @@ handlers_install(void)
 }
 
 int
-strata__stores_add(struct strata_store *store)
+strata__fork_handlers(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -238,10 +250,15 @@ strata__stores_add(struct strata_store *store)
 	if (handlers_error != 0)
 		return strata__fail_errno(handlers_error,
 					  "cannot install fork handlers");
+	return 0;
+}
+
+void
+strata__stores_add(struct strata_store *store)
+{
 	strata__stores_lock();
 	cds_list_add_tail(&store->node, &strata__stores);
 	strata__stores_unlock();
-	return 0;
 }
 
 void

@@ -51,6 +51,9 @@ page_create(struct strata_store *store)
 	return page;
 }
 
+_Static_assert(STRATA_PAGE_READERS == 32, "strata__reader_page.used: a bit "
+					  "each");
+
 /* Under the store's mutex. */
 static struct strata_reader *
 handle_take(struct strata_store *store)
@@ -58,6 +61,7 @@ handle_take(struct strata_store *store)
 	struct strata__reader_page *page;
 	unsigned i;
 
+	_Static_assert(STRATA_PAGE_READERS == 32, "a bit each");
 	cds_list_for_each_entry(page, &store->reader_pages, node)
 		if (page->used != UINT32_MAX)
 			goto found;
@@ -65,7 +69,6 @@ handle_take(struct strata_store *store)
 	if (page == NULL)
 		return NULL;
 found:
-	_Static_assert(STRATA_PAGE_READERS == 32, "a bit each");
 	i = (unsigned)__builtin_ctz(~page->used);
 	page->used |= 1u << i;
 	store->nr_readers++;
@@ -114,23 +117,39 @@ strata_reader_open(struct strata_store *store, struct strata_reader **ret_reader
 	return 0;
 }
 
+/* Under the store's mutex. */
+static bool
+is_handle_of(struct strata_store *store, const struct strata_reader *reader,
+	     bool *ret_used)
+{
+	struct strata__reader_page *page;
+
+	cds_list_for_each_entry(page, &store->reader_pages, node)
+		if (reader >= page->readers &&
+		    reader < page->readers + STRATA_PAGE_READERS) {
+			*ret_used = (page->used &
+				     1u << (reader - page->readers)) != 0;
+			return true;
+		}
+	return false;
+}
+
 /* The store and page of a handle; NULL when it is none of ours. Under the lock
  * of the stores. */
 static struct strata_store *
 handle_owner(const struct strata_reader *reader, bool *ret_used)
 {
 	struct strata_store *store;
-	struct strata__reader_page *page;
+	bool ours = false;
 
 	cds_list_for_each_entry(store, &strata__stores, node)
-		cds_list_for_each_entry(page, &store->reader_pages, node)
-			if (reader >= page->readers &&
-			    reader < page->readers + STRATA_PAGE_READERS) {
-				*ret_used =
-					(page->used &
-					 1u << (reader - page->readers)) != 0;
-				return store;
-			}
+	{
+		pthread_mutex_lock(&store->mutex);
+		ours = is_handle_of(store, reader, ret_used);
+		pthread_mutex_unlock(&store->mutex);
+		if (ours)
+			return store;
+	}
 	return NULL;
 }
 

@@ -181,7 +181,8 @@ struct strata__catalog {
 	struct strata__geometry geometry;
 	alignas(4096) char directory[4096]; /* absolute path, "" for none */
 	alignas(4096) struct strata__hot hot;
-	struct strata__counters counters;
+	/* Not on the line that is fetched along with the hot one. */
+	alignas(128) struct strata__counters counters;
 	struct strata__ages ages;
 	/* then, at the offsets that geometry gives: segments, records */
 };
@@ -216,6 +217,15 @@ struct strata__slot {
 	uint64_t line1[2];
 };
 _Static_assert(sizeof(struct strata__slot) == 128, "two lines");
+
+/* Page 0 of a pins segment. */
+struct strata__pins_head {
+	struct strata__head head;
+	/* Raised by a process of this user that hands sections over to a child,
+	 * when the child's pins are set and the parent's still stand: a scan
+	 * during which it changed may have missed both. Letter K. */
+	alignas(128) _Atomic uint64_t handovers;
+};
 
 #define STRATA_PINS_SLOTS STRATA_PAGE /* offset of slot 0 in a pins segment */
 #define STRATA_CHUNK_SLOTS 4u         /* slots that one lock vouches for */

@@ -306,16 +306,18 @@ strata_reload(struct strata_store *store, uint32_t dimension, const char *path)
 /**** unload ****/
 
 static int
-forget_file(struct strata_store *store, uint32_t dimension)
+forget_file(struct strata_store *store, uint32_t dimension, int if_absent)
 {
 	char path[PATH_MAX];
 	int ret = own_file(store, dimension, path, sizeof(path));
 
 	if (ret != 0)
 		return ret;
-	if (unlink(path) != 0 && errno != ENOENT)
-		return strata__fail_errno(errno, "cannot remove '%s'", path);
-	return 0;
+	if (unlink(path) == 0)
+		return 0;
+	if (errno == ENOENT)
+		return if_absent;
+	return strata__fail_errno(errno, "cannot remove '%s'", path);
 }
 
 static int
@@ -356,8 +358,9 @@ strata_unload(struct strata_store *store, uint32_t dimension, int forget)
 		ret = own_file(store, dimension, NULL, 0);
 	if (ret == 0)
 		ret = drop(store, dimension);
-	if (ret == 0 && forget)
-		ret = forget_file(store, dimension);
+	/* Removed by a transaction before, it may still have its file. */
+	if (forget && (ret == 0 || ret == STRATA_ENODIM))
+		ret = forget_file(store, dimension, ret);
 	strata__dimension_unlock(&lock);
 	if (ret == 0)
 		count(store, &store->space.catalog->counters.unloads);

@@ -116,13 +116,12 @@ pins_mode(const struct strata__geometry *geometry)
 }
 
 static int
-pins_build(struct strata__space *space, const char *name, uint32_t suffix)
+pins_build(struct strata__space *space, const char *name)
 {
 	const struct strata__geometry *geometry = space->geometry;
 	struct strata__head head;
 	int fd, ret;
 
-	(void)suffix;
 	ret = strata__segment_build(&space->folder, geometry->pins_size,
 				    pins_mode(geometry), geometry->group, &fd);
 	if (ret == -EPERM || ret == -EACCES)
@@ -138,7 +137,10 @@ pins_build(struct strata__space *space, const char *name, uint32_t suffix)
 	ret = strata__os_pwrite(fd, &head, sizeof(head), 0);
 	if (ret == 0)
 		ret = strata__segment_publish(&space->folder, fd, name);
-	close(fd);
+	if (ret == 0)
+		close(fd);
+	else
+		strata__segment_discard(&space->folder, fd);
 	return ret;
 }
 
@@ -177,7 +179,7 @@ pins_open(struct strata__space *space, uint32_t suffix, int *ret_fd)
 	ret = pins_open_ours(space, name, ret_fd);
 	if (ret != -ENOENT)
 		return ret;
-	ret = pins_build(space, name, suffix);
+	ret = pins_build(space, name);
 	if (ret != 0 && ret != STRATA_EEXIST)
 		return ret;
 	return pins_open_ours(space, name, ret_fd);
@@ -208,23 +210,43 @@ chunk_lock(const struct strata__geometry *geometry, int fd, uint32_t *ret_first)
 }
 
 static int
+page_map(int fd, uint64_t offset, bool inheritable, void **ret_map)
+{
+	void *map;
+	int err;
+
+	map = mmap(NULL, STRATA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		   (off_t)offset);
+	if (map == MAP_FAILED)
+		return strata__fail_errno(errno, "cannot map a pins segment");
+	if (!inheritable && madvise(map, STRATA_PAGE, MADV_DONTFORK) != 0) {
+		err = errno;
+		munmap(map, STRATA_PAGE);
+		return strata__fail_errno(err, "cannot keep a pins segment "
+					       "from children");
+	}
+	*ret_map = map;
+	return 0;
+}
+
+static int
 chunk_map(struct strata__chunk *chunk, int fd, bool inheritable)
 {
 	uint64_t offset = slot_offset(chunk->first);
 	uint64_t page = offset & ~(STRATA_PAGE - 1);
+	void *head;
+	int ret;
 
 	_Static_assert(STRATA_PAGE % CHUNK_BYTES == 0, "a chunk is in a page");
-	chunk->map = mmap(NULL, STRATA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-			  fd, (off_t)page);
-	if (chunk->map == MAP_FAILED)
-		return strata__fail_errno(errno, "cannot map a pins segment");
-	if (!inheritable && madvise(chunk->map, STRATA_PAGE, MADV_DONTFORK) != 0) {
-		int err = errno;
-
-		munmap(chunk->map, STRATA_PAGE);
-		return strata__fail_errno(err, "cannot keep a pins segment "
-					       "from children");
+	ret = page_map(fd, 0, inheritable, &head);
+	if (ret != 0)
+		return ret;
+	ret = page_map(fd, page, inheritable, &chunk->map);
+	if (ret != 0) {
+		munmap(head, STRATA_PAGE);
+		return ret;
 	}
+	chunk->head = head;
 	chunk->slots = (struct strata__slot *)((char *)chunk->map +
 					       (offset - page));
 	return 0;
@@ -297,6 +319,7 @@ void
 strata__chunk_drop(struct strata__chunk *chunk)
 {
 	munmap(chunk->map, STRATA_PAGE);
+	munmap(chunk->head, STRATA_PAGE);
 	free(chunk);
 }
 

@@ -19,18 +19,21 @@ struct strata__chunk {
 	struct cds_list_head node;
 	struct strata__slot *slots; /* STRATA_CHUNK_SLOTS of them */
 	void *map;                  /* the page they lie in */
+	struct strata__pins_head *head; /* page 0, mapped likewise */
 	uint32_t suffix, first;     /* which pins segment, which slot */
 	uint32_t used;              /* bit per slot given out */
 };
 
 /* A pins segment of some user, as a scanning writer keeps it open. */
 struct strata__pins_file {
-	int fd; /* read-only: locks nothing */
+	int fd; /* read-only: locks nothing; -1: this place is free */
 	uint32_t uid, suffix;
 	uint64_t inode;
-	bool listed;     /* seen by the last listing */
-	bool vandalised; /* wrong size or owner: reported, never followed */
+	bool listed;        /* has its name still */
 };
+
+/* Segments of one user that are followed at most, unlinked ones included. */
+#define STRATA_PINS_FILES_PER_USER 16u
 
 struct strata__rcu {
 	struct strata__space *space;
@@ -80,6 +83,7 @@ strata__pin_version(uint64_t pin)
 /* A pin that a scan met. */
 struct strata__pin {
 	uint64_t word;
+	uint64_t inode; /* of the file: its place may be another's later */
 	uint32_t file, slot;
 	int alive; /* -1: not asked yet */
 	uint64_t retained_alone, retained; /* filled by who accounts */
@@ -92,7 +96,8 @@ struct strata__scan {
 	struct strata__rcu *rcu;
 	struct strata__pin *pins;
 	size_t nr, max;
-	uint64_t readers; /* slots in use, by their own word */
+	uint64_t readers;   /* slots in use, by their own word */
+	uint64_t handovers; /* sum of the counters, as it began */
 };
 int strata__scan_take(struct strata__rcu *rcu, struct strata__scan *ret);
 void strata__scan_done(struct strata__scan *scan);

@@ -42,27 +42,93 @@ pins_name_parse(const char *tail, uint32_t *ret_uid, uint32_t *ret_suffix)
 	return true;
 }
 
-static int
-pins_file_open(struct strata__rcu *rcu, const char *name,
-	       struct strata__pins_file *file)
+/* Has the file the mode that its maker gives it, for writers of the store's
+ * group? Then it is we who lack the group, not its owner who plays tricks. */
+static bool
+is_meant_for_us(const struct strata__rcu *rcu, const struct stat *st)
 {
-	struct stat st;
+	return (st->st_mode & 0004) != 0 ||
+		((st->st_mode & 0040) != 0 &&
+		 st->st_gid == rcu->space->geometry->group);
+}
 
-	file->fd = openat(rcu->space->folder.fd, name,
-			  O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (file->fd < 0) {
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
-			return strata__fail_errno(
-				errno, "cannot look at the readers of user %u",
-				file->uid);
-		file->vandalised = true; /* gone, or a trap: not followed */
+static int
+cannot_look(uint32_t uid, int err)
+{
+	return strata__fail_errno(err,
+				  "cannot look at the readers of user %u, so "
+				  "nothing can be reclaimed",
+				  uid);
+}
+
+/* The segment's descriptor; -1: vandalised or gone, not to be followed. What
+ * cannot be known is an error: to go on would free under living readers. */
+static int
+pins_file_open(struct strata__rcu *rcu, const char *name, uint32_t uid,
+	       int *ret_fd)
+{
+	int folder = rcu->space->folder.fd;
+	struct stat st;
+	int fd;
+
+	*ret_fd = -1;
+	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : cannot_look(uid, errno);
+	if (!S_ISREG(st.st_mode) || st.st_uid != uid ||
+	    (uint64_t)st.st_size != rcu->space->geometry->pins_size)
+		return 0;
+	fd = openat(folder, name,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0 && (errno == ENOENT || errno == ELOOP))
+		return 0;
+	if (fd < 0 && errno == EACCES && !is_meant_for_us(rcu, &st))
+		return 0;
+	if (fd < 0)
+		return cannot_look(uid, errno);
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != uid) {
+		close(fd); /* another one by now */
 		return 0;
 	}
-	file->vandalised =
-		fstat(file->fd, &st) != 0 || !S_ISREG(st.st_mode) ||
-		st.st_uid != file->uid ||
-		(uint64_t)st.st_size != rcu->space->geometry->pins_size;
+	*ret_fd = fd;
 	return 0;
+}
+
+static struct strata__pins_file *
+pins_file_find(struct strata__rcu *rcu, uint32_t uid, uint32_t suffix,
+	       uint64_t inode)
+{
+	for (size_t i = 0; i < rcu->nr_files; i++) {
+		struct strata__pins_file *file = &rcu->files[i];
+
+		if (file->fd >= 0 && file->uid == uid &&
+		    file->suffix == suffix && file->inode == inode)
+			return file;
+	}
+	return NULL;
+}
+
+/* A place in the table: places are not moved while anybody naps over them. */
+static struct strata__pins_file *
+pins_file_place(struct strata__rcu *rcu, uint32_t uid)
+{
+	struct strata__pins_file *files, *place = NULL;
+	unsigned nr_of_user = 0;
+
+	for (size_t i = 0; i < rcu->nr_files; i++) {
+		if (rcu->files[i].fd < 0)
+			place = &rcu->files[i];
+		else if (rcu->files[i].uid == uid)
+			nr_of_user++;
+	}
+	if (nr_of_user >= STRATA_PINS_FILES_PER_USER)
+		return NULL;
+	if (place != NULL)
+		return place;
+	files = realloc(rcu->files, (rcu->nr_files + 1) * sizeof(*files));
+	if (files == NULL)
+		return NULL;
+	rcu->files = files;
+	return &files[rcu->nr_files++];
 }
 
 static int
@@ -70,26 +136,48 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint32_t uid,
 	      uint32_t suffix, uint64_t inode)
 {
 	struct strata__pins_file *file;
+	int fd, ret;
+
+	file = pins_file_find(rcu, uid, suffix, inode);
+	if (file != NULL) {
+		file->listed = true;
+		return 0;
+	}
+	ret = pins_file_open(rcu, name, uid, &fd);
+	if (ret != 0 || fd < 0)
+		return ret;
+	file = pins_file_place(rcu, uid);
+	if (file == NULL) {
+		close(fd);
+		return strata__fail(STRATA_ENOMEM,
+				    "no memory to look at the readers of user "
+				    "%u",
+				    uid);
+	}
+	*file = (struct strata__pins_file){ .fd = fd,
+					    .uid = uid,
+					    .suffix = suffix,
+					    .inode = inode,
+					    .listed = true };
+	return 0;
+}
+
+/* A segment that lost its name is followed for as long as a reader lives in
+ * it. */
+static void
+pins_files_weed(struct strata__rcu *rcu)
+{
+	uint64_t size = rcu->space->geometry->pins_size;
 
 	for (size_t i = 0; i < rcu->nr_files; i++) {
-		file = &rcu->files[i];
-		if (file->uid == uid && file->suffix == suffix &&
-		    file->inode == inode)
-			return 0;
+		struct strata__pins_file *file = &rcu->files[i];
+
+		if (file->fd < 0 || file->listed ||
+		    strata__os_is_locked(file->fd, 0, size) != 0)
+			continue;
+		close(file->fd);
+		file->fd = -1;
 	}
-	file = realloc(rcu->files, (rcu->nr_files + 1) * sizeof(*file));
-	if (file == NULL)
-		return strata__fail(STRATA_ENOMEM, "no memory for a scan");
-	rcu->files = file;
-	file = &rcu->files[rcu->nr_files];
-	memset(file, 0, sizeof(*file));
-	file->uid = uid;
-	file->suffix = suffix;
-	file->inode = inode;
-	if (pins_file_open(rcu, name, file) != 0)
-		return STRATA_ENOMEM;
-	rcu->nr_files++;
-	return 0;
 }
 
 static int
@@ -114,12 +202,16 @@ pins_list(struct strata__rcu *rcu)
 			close(fd);
 		return ret;
 	}
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		rcu->files[i].listed = false;
 	while (ret == 0 && (entry = readdir(dir)) != NULL)
 		if (strncmp(entry->d_name, pattern, length) == 0 &&
 		    pins_name_parse(entry->d_name + length, &uid, &suffix))
 			ret = pins_file_add(rcu, entry->d_name, uid, suffix,
 					    entry->d_ino);
 	closedir(dir);
+	if (ret == 0)
+		pins_files_weed(rcu);
 	return ret;
 }
 
@@ -153,8 +245,7 @@ pins_list_if_news(struct strata__rcu *rcu)
 /**** reading them ****/
 
 static int
-scan_add(struct strata__scan *scan, uint64_t word, uint32_t file, uint32_t slot,
-	 int alive)
+scan_add(struct strata__scan *scan, const struct strata__pin *pin)
 {
 	if (scan->nr == scan->max) {
 		size_t max = scan->max != 0 ? 2 * scan->max : 64;
@@ -167,26 +258,31 @@ scan_add(struct strata__scan *scan, uint64_t word, uint32_t file, uint32_t slot,
 		scan->pins = pins;
 		scan->max = max;
 	}
-	scan->pins[scan->nr++] = (struct strata__pin){
-		.word = word, .file = file, .slot = slot, .alive = alive
-	};
+	scan->pins[scan->nr++] = *pin;
 	return 0;
 }
 
-static bool
-scan_load(struct strata__rcu *rcu, struct strata__pins_file *file)
+/* Reads a whole segment into the buffer. A truncated one holds no readers that
+ * could be helped; whatever else fails is an error. */
+static int
+scan_load(struct strata__rcu *rcu, const struct strata__pins_file *file,
+	  bool *ret_loaded)
 {
 	uint64_t size = rcu->space->geometry->pins_size;
+	int ret;
 
+	*ret_loaded = false;
+	if (file->fd < 0)
+		return 0;
 	if (rcu->buffer == NULL)
 		rcu->buffer = aligned_alloc(128, size);
-	if (rcu->buffer == NULL || file->vandalised)
-		return false;
-	if (strata__os_pread(file->fd, rcu->buffer, size, 0) != 0) {
-		file->vandalised = true;
-		return false;
-	}
-	return true;
+	if (rcu->buffer == NULL)
+		return strata__fail(STRATA_ENOMEM, "no memory for a scan");
+	ret = strata__os_pread(file->fd, rcu->buffer, size, 0);
+	if (ret != 0 && ret != -ENODATA)
+		return cannot_look(file->uid, -ret);
+	*ret_loaded = ret == 0;
+	return 0;
 }
 
 static const struct strata__slot *
@@ -214,23 +310,40 @@ static int
 scan_file(struct strata__scan *scan, uint32_t file)
 {
 	struct strata__rcu *rcu = scan->rcu;
-	int ret = 0;
+	bool loaded;
+	int ret = scan_load(rcu, &rcu->files[file], &loaded);
 
-	if (!scan_load(rcu, &rcu->files[file]))
-		return 0;
+	if (!loaded)
+		return ret;
 	for (uint32_t i = 0; ret == 0 && i < rcu->space->geometry->readers;
 	     i++) {
 		const struct strata__slot *slot = scan_slot(rcu, i);
-		uint64_t word = slot_word(slot);
+		struct strata__pin pin = { .word = slot_word(slot),
+					   .inode = rcu->files[file].inode,
+					   .file = file,
+					   .slot = i,
+					   .alive = -1 };
 
 		scan->readers += slot_in_use(slot);
-		if (strata__pin_version(word) != 0)
-			ret = scan_add(scan, word, file, i, -1);
+		if (strata__pin_version(pin.word) != 0)
+			ret = scan_add(scan, &pin);
 	}
 	return ret;
 }
 
 #ifdef STRATA_TSAN
+static uint32_t
+own_file(const struct strata__rcu *rcu, const struct strata__chunk *chunk)
+{
+	uint32_t i = 0;
+
+	while (i < rcu->nr_files &&
+	       (rcu->files[i].fd < 0 || rcu->files[i].uid != geteuid() ||
+		rcu->files[i].suffix != chunk->suffix))
+		i++;
+	return i;
+}
+
 /* ThreadSanitizer sees no pread: in its build the pins of this process, the only
  * one, are read again through the mapping. Letter D. */
 static int
@@ -241,13 +354,26 @@ scan_own(struct strata__scan *scan)
 
 	pthread_mutex_lock(&scan->rcu->mutex);
 	cds_list_for_each_entry(chunk, &scan->rcu->chunks, node)
-		for (uint32_t i = 0; ret == 0 && i < STRATA_CHUNK_SLOTS; i++) {
-			uint64_t word = atomic_load_explicit(
-				&chunk->slots[i].pin, memory_order_acquire);
+	{
+		uint32_t file = own_file(scan->rcu, chunk);
 
-			if (strata__pin_version(word) != 0)
-				ret = scan_add(scan, word, 0, 0, 1);
+		if (file == scan->rcu->nr_files)
+			continue;
+		for (uint32_t i = 0; ret == 0 && i < STRATA_CHUNK_SLOTS; i++) {
+			struct strata__pin pin = {
+				.word = atomic_load_explicit(
+					&chunk->slots[i].pin,
+					memory_order_acquire),
+				.inode = scan->rcu->files[file].inode,
+				.file = file,
+				.slot = chunk->first + i,
+				.alive = 1,
+			};
+
+			if (strata__pin_version(pin.word) != 0)
+				ret = scan_add(scan, &pin);
 		}
+	}
 	pthread_mutex_unlock(&scan->rcu->mutex);
 	return ret;
 }
@@ -260,6 +386,39 @@ scan_own(struct strata__scan *scan)
 }
 #endif
 
+/**** sections that are handed over to a child meanwhile ****/
+
+/* The sum of all counters: they only rise. */
+static uint64_t
+handovers_now(const struct strata__rcu *rcu)
+{
+	uint64_t one, sum = 0;
+
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		if (rcu->files[i].fd >= 0 &&
+		    strata__os_pread(rcu->files[i].fd, &one, sizeof(one),
+				     offsetof(struct strata__pins_head,
+					      handovers)) == 0)
+			sum += one;
+	return sum;
+}
+
+static void
+handovers_note(struct strata__scan *scan)
+{
+	scan->handovers = handovers_now(scan->rcu);
+	/* Letter K: the pins are read after. */
+	strata__fence_acquire();
+}
+
+static bool
+handovers_changed(const struct strata__scan *scan)
+{
+	/* Letter K: what was read or asked is before this look. */
+	strata__fence_acquire();
+	return handovers_now(scan->rcu) != scan->handovers;
+}
+
 static int
 pin_compare(const void *a, const void *b)
 {
@@ -269,16 +428,44 @@ pin_compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Without the fence; scan_mutex held. */
 static int
-scan_read(struct strata__scan *scan)
+scan_pass(struct strata__scan *scan)
 {
 	int ret = pins_list_if_news(scan->rcu);
 
+	if (ret != 0)
+		return ret;
+	handovers_note(scan);
+	scan->readers = 0;
 	for (uint32_t i = 0; ret == 0 && i < scan->rcu->nr_files; i++)
 		ret = scan_file(scan, i);
 	if (ret == 0)
 		ret = scan_own(scan);
+	/* Letter D: what the readers of sections that we saw ended did in them
+	 * is before what we do next. */
+	strata__fence_acquire();
+	return ret;
+}
+
+/*
+ * Without the fence; scan_mutex held. A process that forks inside a section sets
+ * the child's pin, raises its counter, and may then leave: a pass that read the
+ * child's slot before and the parent's after has missed both. So it is done
+ * again; what was seen before is kept, which can only protect too much. The
+ * bound is for those who raise the counter for sport: they harm readers of their
+ * own user only.
+ */
+#define PASSES_MAX 64
+
+static int
+scan_read(struct strata__scan *scan)
+{
+	int ret, passes = 0;
+
+	do
+		ret = scan_pass(scan);
+	while (ret == 0 && handovers_changed(scan) &&
+	       ++passes < PASSES_MAX);
 	if (ret == 0 && scan->nr != 0)
 		qsort(scan->pins, scan->nr, sizeof(*scan->pins), pin_compare);
 	return ret;
@@ -311,23 +498,32 @@ strata__scan_done(struct strata__scan *scan)
 	pthread_mutex_unlock(&scan->rcu->scan_mutex);
 }
 
+static bool
+slot_is_locked(const struct strata__pins_file *file, uint32_t slot)
+{
+	uint64_t first = slot - slot % STRATA_CHUNK_SLOTS;
+
+	/* An answer that cannot be had counts as yes. */
+	return strata__os_is_locked(
+		       file->fd,
+		       STRATA_PINS_SLOTS + first * sizeof(struct strata__slot),
+		       STRATA_CHUNK_SLOTS * sizeof(struct strata__slot)) != 0;
+}
+
 /* First the pin was read, now the kernel is asked: so a pin that is ignored was
- * left by a reader that was dead already. */
+ * left by a reader that was dead already. Unless it died after handing its
+ * section over to a child, whose pin we may have missed: then it counts as alive
+ * for this scan. */
 bool
 strata__scan_alive(struct strata__scan *scan, struct strata__pin *pin)
 {
 	const struct strata__pins_file *file = &scan->rcu->files[pin->file];
-	uint32_t first = pin->slot - pin->slot % STRATA_CHUNK_SLOTS;
 
-	if (pin->alive < 0)
-		/* An answer that cannot be had counts as alive. */
-		pin->alive =
-			strata__os_is_locked(
-				file->fd,
-				STRATA_PINS_SLOTS +
-					first * sizeof(struct strata__slot),
-				STRATA_CHUNK_SLOTS *
-					sizeof(struct strata__slot)) != 0;
+	if (pin->alive >= 0)
+		return pin->alive != 0;
+	pin->alive = file->fd < 0 || file->inode != pin->inode ? 0 :
+		slot_is_locked(file, pin->slot) ? 1 :
+						  handovers_changed(scan);
 	return pin->alive != 0;
 }
 
@@ -426,14 +622,16 @@ scan_each_slot(struct strata__scan *scan, uint32_t file,
 			 struct strata__scan *scan, void *arg),
 	       void *arg)
 {
-	int ret = 0;
+	bool loaded;
+	int ret = scan_load(scan->rcu, &scan->rcu->files[file], &loaded);
 
-	if (!scan_load(scan->rcu, &scan->rcu->files[file]))
-		return 0;
+	if (!loaded)
+		return ret;
 	for (uint32_t i = 0;
 	     ret == 0 && i < scan->rcu->space->geometry->readers; i++) {
 		const struct strata__slot *slot = scan_slot(scan->rcu, i);
 		struct strata__pin pin = { .word = slot_word(slot),
+					   .inode = scan->rcu->files[file].inode,
 					   .file = file,
 					   .slot = i,
 					   .alive = -1 };
@@ -456,6 +654,8 @@ strata__scan_each(struct strata__rcu *rcu,
 
 	pthread_mutex_lock(&rcu->scan_mutex);
 	ret = pins_list_if_news(rcu);
+	if (ret == 0)
+		handovers_note(&scan);
 	for (uint32_t i = 0; ret == 0 && i < rcu->nr_files; i++)
 		ret = scan_each_slot(&scan, i, fn, arg);
 	strata__scan_done(&scan);
@@ -476,17 +676,17 @@ nap(unsigned round)
 static bool
 pin_is_over(struct strata__scan *scan, struct strata__pin *pin)
 {
+	const struct strata__pins_file *file = &scan->rcu->files[pin->file];
 	uint64_t word;
 
-	if (strata__os_pread(scan->rcu->files[pin->file].fd, &word, sizeof(word),
+	if (file->fd < 0 || file->inode != pin->inode)
+		return true; /* no reader lived in it */
+	if (strata__os_pread(file->fd, &word, sizeof(word),
 			     STRATA_PINS_SLOTS +
 				     pin->slot * sizeof(struct strata__slot)) !=
 	    0)
-		return true; /* vandalised: not a reader any more */
-	if (word != pin->word)
-		return true;
-	pin->alive = -1;
-	return !strata__scan_alive(scan, pin);
+		return true; /* truncated: not a reader any more */
+	return word != pin->word || !slot_is_locked(file, pin->slot);
 }
 
 static int
@@ -519,16 +719,12 @@ pin_wait(struct strata__scan *scan, struct strata__pin *pin, uint64_t deadline)
 	return 0;
 }
 
-int
-strata__rcu_synchronize(struct strata__rcu *rcu, int64_t timeout_ns)
+static int
+synchronize_once(struct strata__rcu *rcu, uint64_t deadline, bool *ret_again)
 {
-	uint64_t deadline = timeout_ns < 0 ?
-		UINT64_MAX :
-		strata__os_monotonic_ns() + (uint64_t)timeout_ns;
 	struct strata__scan scan;
-	int ret;
+	int ret = strata__scan_take(rcu, &scan);
 
-	ret = strata__scan_take(rcu, &scan);
 	if (ret != 0)
 		return ret;
 	for (size_t i = 0; ret == 0 && i < scan.nr; i++)
@@ -536,6 +732,22 @@ strata__rcu_synchronize(struct strata__rcu *rcu, int64_t timeout_ns)
 	/* What the readers did in their sections is before what we do next:
 	 * pairs with their unlock. Letter D. */
 	strata__fence_acquire();
+	/* A section that was handed over to a child has not ended. */
+	*ret_again = handovers_changed(&scan);
 	strata__scan_done(&scan);
+	return ret;
+}
+
+int
+strata__rcu_synchronize(struct strata__rcu *rcu, int64_t timeout_ns)
+{
+	uint64_t deadline = timeout_ns < 0 ?
+		UINT64_MAX :
+		strata__os_monotonic_ns() + (uint64_t)timeout_ns;
+	bool again = true;
+	int ret = 0;
+
+	for (int i = 0; ret == 0 && again && i < PASSES_MAX; i++)
+		ret = synchronize_once(rcu, deadline, &again);
 	return ret;
 }

@@ -320,8 +320,11 @@ strata__segtab_seal(struct strata__space *space,
 void
 strata__building_close(struct strata__building *building)
 {
-	if (building->fd >= 0)
+	/* A child forked meanwhile has the descriptor, and so the lock, too. */
+	if (building->fd >= 0) {
+		strata__os_unlock(building->fd, 0, 1);
 		close(building->fd);
+	}
 	building->fd = -1;
 }
 

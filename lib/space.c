@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "fence.h"
 #include "space.h"
 #include "testpoint.h"
 
@@ -511,7 +512,7 @@ segment_still(const struct strata__segment *segment, const struct look *look)
 {
 	struct look now;
 
-	atomic_thread_fence(memory_order_acquire);
+	strata__fence_acquire();
 	return segment_look(segment, look->index, &now) &&
 	       now.generation == look->generation;
 }
@@ -635,6 +636,20 @@ refresh_unmap(struct strata__space *space)
 	}
 }
 
+/* What was mapped where this one is now is mapped no more: its region was
+ * reclaimed, and its place given to this one, while we were at it. */
+static void
+forget_overlapped(struct strata__space *space, const struct look *look)
+{
+	for (uint32_t i = 0; i < space->mapped_high; i++) {
+		struct strata__mapping *m = &space->mapped[i];
+
+		if (m->place < look->place + look->size &&
+		    look->place < m->place + m->size)
+			m->generation = 0;
+	}
+}
+
 /*
  * Maps one region if it is new. An entry that changed meanwhile is no error:
  * whoever can see the new life of it finds a newer segment epoch, too, and
@@ -652,6 +667,8 @@ refresh_map(struct strata__space *space, uint32_t i)
 	    look.generation == m->generation)
 		return 0;
 	code = region_map(space, &look);
+	if (code == 0)
+		forget_overlapped(space, &look);
 	if (!segment_still(segment, &look)) {
 		if (code == 0)
 			region_unmap(space, look.place, look.size);
@@ -830,24 +847,34 @@ strata__space_uncharge(struct strata__space *space, uint64_t bytes)
 	strata__count_sub(&space->catalog->counters.reserved, bytes);
 }
 
+uint64_t
+strata__space_held(const struct strata__space *space)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t held = strata__count(&counters->reserved);
+	uint64_t bytes;
+	uint32_t i;
+
+	for (i = 0; i < space->geometry->nr_classes; i++) {
+		bytes = strata__count(&counters->classes[i].nr_free) *
+			space->geometry->classes[i].stride;
+		held -= bytes < held ? bytes : held;
+	}
+	return held;
+}
+
 enum strata_pressure
 strata__space_pressure(const struct strata__space *space)
 {
 	struct strata__counters *counters = &space->catalog->counters;
-	uint64_t taken = strata__count(&counters->reserved);
 	uint64_t limit = strata__count(&counters->limit);
-	uint64_t nr_free = 0;
-	uint32_t i;
+	uint64_t held = strata__space_held(space);
 
-	for (i = 0; i < space->geometry->nr_classes; i++)
-		nr_free += strata__count(&counters->classes[i].nr_free) *
-			   space->geometry->classes[i].stride;
-	taken -= taken < nr_free ? taken : nr_free;
-	if (taken > limit / 100 * 95)
+	if (held > limit / 100 * 95)
 		return STRATA_PRESSURE_CRITICAL;
-	if (taken > limit / 100 * 85)
+	if (held > limit / 100 * 85)
 		return STRATA_PRESSURE_HIGH;
-	if (taken > limit / 100 * 75)
+	if (held > limit / 100 * 75)
 		return STRATA_PRESSURE_WARNING;
 	return STRATA_PRESSURE_NONE;
 }

@@ -183,6 +183,8 @@ bool strata__space_is_mapped(struct strata__space *space, uint64_t ref);
 void strata__space_error(const struct strata__space *space, uint64_t requested);
 /* Bytes of live and retired things. */
 uint64_t strata__space_used(const struct strata__space *space);
+/* Bytes that are reserved and hold something: all but the free blocks. */
+uint64_t strata__space_held(const struct strata__space *space);
 /* Takes bytes of the hard limit, or gives them back; under the writer lock.
  * Tells STRATA_ELIMIT. */
 int strata__space_charge(struct strata__space *space, uint64_t bytes);

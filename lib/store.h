@@ -32,7 +32,7 @@ struct strata_store {
 	unsigned commits_since_reclaim;
 	uint64_t retired_mark; /* retired bytes that the last reclaim left */
 	uint64_t last_wake_ns;
-	uint64_t last_link_check_ns;
+	uint32_t last_woken; /* the commit counter that was told to waiters */
 	uint32_t *dying; /* indices of segments to be buried after unlock */
 	size_t nr_dying, max_dying;
 };
@@ -87,7 +87,8 @@ int strata__reader_revive(struct strata_reader *reader);
 void strata__readers_close(struct strata_store *store);
 
 /* The process's list of stores and its fork handlers (fork.c). */
-int strata__stores_add(struct strata_store *store);
+int strata__fork_handlers(void);
+void strata__stores_add(struct strata_store *store);
 void strata__stores_remove(struct strata_store *store);
 void strata__stores_lock(void);
 void strata__stores_unlock(void);

@@ -11,7 +11,7 @@
 /*
  * The slot of a dimension: the tagged reference of its node, 0 for none. The
  * loads are plain: a published node never changes, and the acquire of the root
- * (letter A) orders them.
+ * (letter C) orders them.
  */
 static inline uint64_t
 strata__tree_slot(const char *window, uint64_t root, uint32_t dimension)

@@ -9,8 +9,9 @@
 /*
  * Writers wake at most once per tick of the coarse clock (commit.c). A commit
  * that did not wake was made in the same tick as one that did, so only a waiter
- * that went to sleep in that very tick can miss it: its first slice is short.
- * A wake can also be lost to a writer's death: so no slice is long.
+ * that went to sleep in that very tick can miss it. So a slice is short unless
+ * nothing at all was committed during the slice before. A wake can also be lost
+ * to a writer's death: so no slice is long.
  */
 #define SLICE_FIRST_NS (UINT64_C(10) * 1000 * 1000)
 #define SLICE_NS UINT64_C(1000000000)
@@ -32,9 +33,9 @@ int
 strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
 {
 	struct strata__hot *hot;
-	uint64_t deadline, now, slice = SLICE_FIRST_NS;
-	uint64_t current;
-	uint32_t counter;
+	uint64_t deadline, now, current;
+	uint32_t counter, before = 0;
+	bool first = true;
 
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
@@ -61,13 +62,13 @@ strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
 					    store->name,
 					    (unsigned long long)version,
 					    (unsigned long long)current);
-		/* A wake or a change means: look again, soon. */
-		if (strata__os_futex_wait(&hot->commit_counter, counter,
-					  min(slice, deadline - now)) ==
-		    -ETIMEDOUT)
-			slice = SLICE_NS;
-		else
-			slice = SLICE_FIRST_NS;
+		(void)strata__os_futex_wait(
+			&hot->commit_counter, counter,
+			min(first || counter != before ? SLICE_FIRST_NS :
+							 SLICE_NS,
+			    deadline - now));
+		before = counter;
+		first = false;
 	}
 }
 

@@ -261,13 +261,11 @@ word_wait(struct strata__wlock *wlock, uint64_t deadline)
 }
 
 static int
-mutex_take(struct strata__wlock *wlock, uint64_t timeout_ns)
+mutex_wait(struct strata__wlock *wlock, uint64_t timeout_ns)
 {
 	struct timespec until;
 	int ret;
 
-	if (pthread_mutex_trylock(&wlock->mutex) == 0)
-		return 0;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += (time_t)(timeout_ns / 1000000000);
 	until.tv_nsec += (long)(timeout_ns % 1000000000);
@@ -289,14 +287,22 @@ mutex_take(struct strata__wlock *wlock, uint64_t timeout_ns)
 int
 strata__wlock_acquire(struct strata__wlock *wlock, uint64_t timeout_ns)
 {
+	uint64_t begin = 0;
 	uint32_t word;
-	int ret;
+	int ret = 0;
 
-	ret = mutex_take(wlock, timeout_ns);
+	/* The clock is asked only by those who wait. */
+	if (pthread_mutex_trylock(&wlock->mutex) != 0) {
+		begin = strata__os_monotonic_ns();
+		ret = mutex_wait(wlock, timeout_ns);
+	}
 	if (ret != 0)
 		return ret;
-	if (!word_take(wlock, 0, &word))
-		ret = word_wait(wlock, strata__os_monotonic_ns() + timeout_ns);
+	if (!word_take(wlock, 0, &word)) {
+		if (begin == 0)
+			begin = strata__os_monotonic_ns();
+		ret = word_wait(wlock, begin + timeout_ns);
+	}
 	if (ret != 0) {
 		pthread_mutex_unlock(&wlock->mutex);
 		return ret;

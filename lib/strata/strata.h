@@ -43,8 +43,8 @@
  * touches signal handlers.
  *
  * FORK. A child may go on reading with the handles that it inherits; each takes
- * a slot of the child's own at its next use, and sections that were open at the
- * fork stay protected. Writing in the child needs a new attach: transactions
+ * a slot of the child's own at its next use, and the sections that the forking
+ * thread has open go on in the child, too, until it unlocks them. Writing in the child needs a new attach: transactions
  * and sessions of the parent are refused with STRATA_EFORK.
  *
  * Sizes are in bytes, times in nanoseconds, unless a name says otherwise.
@@ -634,7 +634,8 @@ STRATA_API void strata_txn_abort(struct strata_txn *txn);
  * @param store attached with STRATA_WRITE
  * @param ret_writer the caller's, until strata_writer_close() by the same thread
  * @return 0; STRATA_ETIMEDOUT; STRATA_EACCES; STRATA_EGONE; STRATA_EFORK;
- * STRATA_EINVAL (this thread has one).
+ * STRATA_EINVAL (this thread has one); STRATA_EBUSY (another thread of this
+ * process has one on this handle).
  */
 STRATA_API int strata_writer_open(struct strata_store *store,
 				  struct strata_writer **ret_writer);
@@ -683,7 +684,8 @@ STRATA_API int strata_reload(struct strata_store *store, uint32_t dimension,
 
 /**
  * Takes a dimension out of the store; readers keep it until their unlock.
- * @param forget also remove its file from the store's directory
+ * @param forget also remove its file from the store's directory, even when the
+ * dimension is in the store no more
  * @return 0; STRATA_ENODIM; STRATA_EBUSY; STRATA_EDIR; -errno.
  */
 STRATA_API int strata_unload(struct strata_store *store, uint32_t dimension,
@@ -879,7 +881,9 @@ struct strata_gc_report {
 
 /**
  * Reclaims everything that no reader needs, shrinks the pools, and removes
- * segments of this store that a dead process left behind.
+ * segments of this store that a dead process left behind. In the store's
+ * directory, temporary files of dead writers are removed (.D07.strata.*.tmp;
+ * those of living ones are locked); they are not counted.
  * @return 0; STRATA_EACCES; STRATA_ETIMEDOUT; STRATA_EGONE; STRATA_ENOTSUP (no
  * membarrier: nothing can be reclaimed by this process).
  */
