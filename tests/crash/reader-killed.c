@@ -14,42 +14,28 @@
 /* Commits between two reclaims of a writer, at most; see commit.c. */
 #define RECLAIM_COMMITS 128
 
+static const struct pattern_set set = {DIMENSIONS, LAYERS, SIZE};
 static struct strata_store *store;
 static uint64_t generation;
 
 /**** writing ****/
 
 static void
-put(struct strata_txn *txn, uint32_t dimension, uint32_t layer)
-{
-	struct pattern pattern = {dimension, layer, generation, LAYERS};
-	char data[SIZE];
-
-	pattern_fill(data, SIZE, &pattern);
-	need(strata_put(txn, dimension, layer, NULL, data, SIZE, 0) == 0,
-	     "put");
-}
-
-static void
 commit_all(void)
 {
-	struct strata_txn *txn;
-
-	generation++;
-	need(strata_txn_begin(store, &txn) == 0, "begin");
-	for (uint32_t d = 1; d <= DIMENSIONS; d++)
-		for (uint32_t layer = 0; layer < LAYERS; layer++)
-			put(txn, d, layer);
-	need(strata_txn_commit(txn, NULL) == 0, "commit");
+	pattern_commit(store, &set, ++generation);
 }
 
 static void
 commit_one(void)
 {
+	struct pattern pattern = {1, 0, generation, LAYERS};
 	struct strata_txn *txn;
+	char data[SIZE];
 
+	pattern_fill(data, SIZE, &pattern);
 	need(strata_txn_begin(store, &txn) == 0, "begin");
-	put(txn, 1, 0);
+	need(strata_put(txn, 1, 0, NULL, data, SIZE, 0) == 0, "put");
 	need(strata_txn_commit(txn, NULL) == 0, "commit");
 }
 
@@ -104,32 +90,6 @@ usage_compare(const struct usage *before, const struct usage *now)
 
 /**** the reader ****/
 
-static uint64_t
-check_one(struct strata_reader *reader, uint32_t dimension, uint32_t layer)
-{
-	const struct strata_entry *entry;
-	struct pattern pattern;
-
-	need(strata_find(reader, dimension, layer, &entry) == 0, "find %u/%u",
-	     dimension, layer);
-	need(pattern_check(strata_data(reader, entry), entry->size, &pattern),
-	     "layer %u/%u is torn", dimension, layer);
-	need(pattern.dimension == dimension && pattern.layer == layer,
-	     "layer %u/%u is another one", dimension, layer);
-	return pattern.generation;
-}
-
-static void
-check_all(struct strata_reader *reader)
-{
-	uint64_t first = check_one(reader, 1, 0);
-
-	for (uint32_t d = 1; d <= DIMENSIONS; d++)
-		for (uint32_t layer = 0; layer < LAYERS; layer++)
-			need(check_one(reader, d, layer) == first,
-			     "two generations in one section");
-}
-
 /* Three sections of two versions, one of them nested; checks them when it is
  * told to, until it is killed in them. */
 static void
@@ -149,7 +109,7 @@ read_until_killed(struct proc *parent, void *arg)
 	need(strata_read_lock(readers[2]) == 0, "lock");
 	for (;;) {
 		for (int i = 0; i < 3; i++)
-			check_all(readers[i]);
+			pattern_look(readers[i], &set);
 		proc_say(parent, 'v');
 		proc_hear(parent, 'v');
 	}
@@ -195,9 +155,10 @@ one_round(const char *name, unsigned round)
 	     (unsigned long long)snapshot, (unsigned long long)retired());
 	proc_kill(&reader);
 	commits = commit_until_clean();
-	need(commits != 0, "%d commits reclaimed not all a dead reader kept: "
-	     "%llu bytes are left", 2 * RECLAIM_COMMITS,
-	     (unsigned long long)retired());
+	need(commits != 0,
+	     "%d commits reclaimed not all a dead reader kept: "
+	     "%llu bytes are left",
+	     2 * RECLAIM_COMMITS, (unsigned long long)retired());
 	usage_take(&after);
 	usage_compare(&before, &after);
 	if (round == 0)

@@ -44,17 +44,19 @@ section_is_right(struct strata_reader *reader)
 	right = entry->size == SIZE &&
 		pattern_check(strata_data(reader, entry), SIZE, &first) &&
 		pattern_check(strata_data(reader, entry), SIZE, &second) &&
-		first.generation == second.generation &&
-		first.dimension == 1 && first.layer == 0;
+		first.generation == second.generation && first.dimension == 1 &&
+		first.layer == 0;
 	need(strata_read_unlock(reader) == 0, "unlock");
 	return right;
 }
 
+/* About as much time is spent outside of sections. */
 static void
 read_for_ever(struct proc *parent, void *arg)
 {
 	struct strata_reader *reader;
 	struct strata_store *mine;
+	struct pattern pattern;
 
 	need(strata_attach(arg, STRATA_READ, &mine) == 0, "attach");
 	need(strata_reader_open(mine, &reader) == 0, "open");
@@ -63,6 +65,9 @@ read_for_ever(struct proc *parent, void *arg)
 		if (!section_is_right(reader))
 			atomic_fetch_add(&progress->torn, 1);
 		atomic_fetch_add(&progress->sections, 1);
+		need(pattern_check(buffers[0], SIZE, &pattern) &&
+			     pattern_check(buffers[1], SIZE, &pattern),
+		     "a buffer of ours is torn");
 	}
 }
 
@@ -226,7 +231,7 @@ allow(struct result *result, uint64_t snapshot)
 
 	result->snapshot = snapshot;
 	result->allowed = mark + snapshot /* the commit that passes it */ +
-		snapshot /* what the reader pins */;
+			  snapshot /* what the reader pins */;
 }
 
 static void

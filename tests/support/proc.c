@@ -29,8 +29,8 @@ static pid_t folder_owner; /* 0: there is none */
 
 /**** failing, leaving, lengths ****/
 
-static void
-folder_remove(void)
+void
+shm_clear(void)
 {
 	DIR *dir = opendir(folder);
 	const struct dirent *entry;
@@ -40,7 +40,6 @@ folder_remove(void)
 	while ((entry = readdir(dir)) != NULL)
 		unlinkat(dirfd(dir), entry->d_name, 0);
 	closedir(dir);
-	rmdir(folder);
 }
 
 void
@@ -64,8 +63,10 @@ test_fail(const char *file, int line, const char *format, ...)
 	va_end(args);
 	fprintf(stderr, " (last error of the library: %s)\n",
 		strata_last_error()->sentence);
-	if (folder_owner == getpid())
-		folder_remove();
+	if (folder_owner == getpid()) {
+		shm_clear();
+		rmdir(folder);
+	}
 	test_exit(1);
 }
 
@@ -234,6 +235,18 @@ proc_join(struct proc *proc)
 	int status = proc_wait(proc);
 
 	need(status == 0, "process %d ended with %d", (int)pid, status);
+}
+
+bool
+proc_is_running(const struct proc *proc)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	need(waitid(P_PID, (id_t)proc->pid, &info,
+		    WEXITED | WNOHANG | WNOWAIT) == 0,
+	     "waitid: %s", strerror(errno));
+	return info.si_pid == 0;
 }
 
 void

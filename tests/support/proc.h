@@ -12,10 +12,10 @@
 
 /* What must hold. Prints what did not, with strata_last_error(), and ends the
  * process with status 1; children of the test end with it. */
-#define need(held, ...)                                                        \
-	do {                                                                   \
-		if (!(held))                                                   \
-			test_fail(__FILE__, __LINE__, __VA_ARGS__);            \
+#define need(held, ...)                                             \
+	do {                                                        \
+		if (!(held))                                        \
+			test_fail(__FILE__, __LINE__, __VA_ARGS__); \
 	} while (0)
 void test_fail(const char *file, int line, const char *format, ...)
 	__attribute__((noreturn, format(printf, 3, 4)));
@@ -42,20 +42,22 @@ const char *shm_begin(void);
 void shm_end(void);
 /* Bytes of memory behind all files in it, and how many files there are. */
 uint64_t shm_bytes(unsigned *ret_nr_files);
+/* Removes all files in it. */
+void shm_clear(void);
 /* A name for a store, of this process only; valid until the next call. */
 const char *store_name(const char *what);
 
 /**** processes ****/
 
 struct proc {
-	pid_t pid;    /* of the other side; in a child 0 */
-	int in, out;  /* pipes from and to the other side */
+	pid_t pid;   /* of the other side; in a child 0 */
+	int in, out; /* pipes from and to the other side */
 };
 
 /* Forks a child that runs and then leaves with 0; it is killed when its parent
  * dies. The child's struct proc is its side of the pipes. */
-void proc_start(struct proc *proc,
-		void (*run)(struct proc *parent, void *arg), void *arg);
+void proc_start(struct proc *proc, void (*run)(struct proc *parent, void *arg),
+		void *arg);
 /* One byte to the other side. */
 void proc_say(const struct proc *proc, char word);
 /* Waits for a byte from the other side, which must be that word. */
@@ -65,6 +67,8 @@ void proc_hear(const struct proc *proc, char word);
 int proc_wait(struct proc *proc);
 /* The same, and the status must be 0. */
 void proc_join(struct proc *proc);
+/* Has it not ended yet? */
+bool proc_is_running(const struct proc *proc);
 /* SIGKILL, and wait. */
 void proc_kill(struct proc *proc);
 /* SIGSTOP, and wait until it is stopped; and SIGCONT. */
