@@ -61,7 +61,6 @@ handle_take(struct strata_store *store)
 	struct strata__reader_page *page;
 	unsigned i;
 
-	_Static_assert(STRATA_PAGE_READERS == 32, "a bit each");
 	cds_list_for_each_entry(page, &store->reader_pages, node)
 		if (page->used != UINT32_MAX)
 			goto found;

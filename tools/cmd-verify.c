@@ -165,6 +165,18 @@ file_item(struct verify *verify, const char *file, const char *error,
 	json_array_append_new(verify->checked, item);
 }
 
+/* What the library says begins with the path, which the message has already. */
+static const char *
+without_path(const char *sentence, const char *path)
+{
+	size_t length = strlen(path);
+
+	if (strncmp(sentence, path, length) == 0 &&
+	    strncmp(sentence + length, ": ", 2) == 0)
+		return sentence + length + 2;
+	return sentence;
+}
+
 /* A file that cannot be read counts as one that is wrong. */
 static int
 file_verify(struct verify *verify, const char *file, const char *path)
@@ -172,7 +184,8 @@ file_verify(struct verify *verify, const char *file, const char *path)
 	const struct tool_args *args = verify->args;
 	struct strata_file_info info = {.dimension = 0};
 	int code = strata_file_verify(path, args_has(args, KEY_QUICK), &info);
-	const char *error = code != 0 ? refusal_text(code) : NULL;
+	const char *error =
+		code != 0 ? without_path(refusal_text(code), path) : NULL;
 
 	if (verify->checked != NULL)
 		file_item(verify, file, error, &info);
