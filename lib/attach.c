@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "error.h"
 #include "store.h"
@@ -28,6 +29,8 @@ store_free(struct strata_store *store)
 	strata__wlock_detach(&store->wlock);
 	strata__rcu_fini(&store->rcu);
 	strata__space_close(&store->space);
+	if (store->ours != NULL)
+		munmap(store->ours, STRATA_PAGE);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);
 }
@@ -38,6 +41,10 @@ attach_rooms(struct strata_store *store, unsigned flags)
 	int ret;
 
 	ret = strata__fork_handlers();
+	store->ours = strata__wiped_page();
+	if (store->ours == NULL)
+		return strata__fail(STRATA_ENOMEM, "no memory for a handle");
+	*store->ours = 1;
 	if (ret == 0)
 		ret = strata__rcu_init(&store->rcu, &store->space);
 	if (ret == 0 && (flags & STRATA_WRITE) != 0) {
@@ -94,7 +101,7 @@ check_idle(struct strata_store *store)
 {
 	struct strata__reader_page *page;
 
-	if (store->nr_txns != 0 && !store->wlock.forked)
+	if (store->nr_txns != 0)
 		return strata__fail(STRATA_EINVAL,
 				    "%u transactions are open: commit or abort "
 				    "them before detaching",
@@ -118,7 +125,7 @@ check_idle(struct strata_store *store)
 static void
 reclaim_before_leaving(struct strata_store *store)
 {
-	if (store->wlock.space == NULL || store->wlock.forked ||
+	if (store->wlock.space == NULL || strata__is_forked(store) ||
 	    !store->rcu.can_membarrier ||
 	    strata__count(&store->space.catalog->counters.nr_retired) == 0)
 		return;

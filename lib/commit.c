@@ -33,8 +33,8 @@ check_alive(struct strata_store *store)
 	return 0;
 }
 
-static int
-check_attached(const struct strata_store *store)
+int
+strata__check_writer(struct strata_store *store)
 {
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
@@ -43,7 +43,7 @@ check_attached(const struct strata_store *store)
 				    "store '%s' is attached for reading: attach "
 				    "with STRATA_WRITE",
 				    store->name);
-	if (store->wlock.forked)
+	if (strata__is_forked(store))
 		return strata__fail(STRATA_EFORK,
 				    "store '%s' was attached for writing by the "
 				    "parent of this process: attach again",
@@ -108,7 +108,7 @@ lock_give(struct strata_store *store)
 int
 strata__write_begin(struct strata_store *store)
 {
-	int ret = check_attached(store);
+	int ret = strata__check_writer(store);
 
 	if (ret == 0)
 		ret = lock_take(store);
@@ -138,6 +138,15 @@ wake_waiters(struct strata_store *store)
 	store->last_wake_ns = now;
 	store->last_woken = counter;
 	strata__os_futex_wake(&hot->commit_counter, INT_MAX);
+}
+
+void
+strata__session_yield(struct strata_store *store)
+{
+	if (!is_session_of_this_thread(store) || !store->session_locked)
+		return;
+	store->session_locked = false;
+	strata__wlock_release(&store->wlock);
 }
 
 /* Truncating a segment takes milliseconds: outside of the lock, which is taken
@@ -280,12 +289,12 @@ existing_meta(struct strata__edit *edit, const struct strata_entry *existing,
 {
 	int ret = 0;
 
-	if ((existing->flags & STRATA_ENTRY_REGION) != 0)
-		ret = strata__space_refresh(edit->space, /* retry= */ false);
-	/* Others that could not be mapped are no concern of ours. */
-	if (ret == STRATA_EMAP &&
-	    strata__space_is_mapped(edit->space, existing->meta))
-		ret = 0;
+	if ((existing->flags & STRATA_ENTRY_REGION) != 0) {
+		ret = strata__space_refresh(edit->space, /* retry= */ true);
+		/* Others that could not be mapped are no concern of ours. */
+		if (strata__space_is_mapped(edit->space, existing->meta))
+			ret = 0;
+	}
 	*ret_meta = strata__at(edit->space, existing->meta);
 	return ret;
 }
@@ -574,7 +583,7 @@ int
 strata_writer_open(struct strata_store *store, struct strata_writer **ret_writer)
 {
 	struct strata_writer *writer;
-	int ret = check_attached(store);
+	int ret = strata__check_writer(store);
 
 	if (ret != 0)
 		return ret;
@@ -603,11 +612,12 @@ int
 strata_writer_close(struct strata_writer *writer)
 {
 	struct strata_store *store;
+	bool locked;
 
 	if (writer == NULL)
 		return 0;
 	store = writer->store;
-	if (store->wlock.forked) {
+	if (strata__is_forked(store)) {
 		free(writer);
 		return strata__fail(STRATA_EFORK,
 				    "the session is the parent process's");
@@ -619,11 +629,13 @@ strata_writer_close(struct strata_writer *writer)
 		(void)strata__reclaim(store, NULL);
 		strata__write_end(store);
 	}
-	atomic_store_explicit(&store->session_thread, NULL,
-			      memory_order_relaxed);
-	if (store->session_locked)
-		strata__wlock_release(&store->wlock);
+	/* The next session may begin as soon as the thread is gone. */
+	locked = store->session_locked;
 	store->session_locked = false;
+	atomic_store_explicit(&store->session_thread, NULL,
+			      memory_order_release);
+	if (locked)
+		strata__wlock_release(&store->wlock);
 	free(writer);
 	return 0;
 }

@@ -115,9 +115,9 @@ give_back(struct destruction *d)
 
 /**** the names ****/
 
-/* Everything that bears the store's id but the lock. */
+/* Everything that bears the store's id but the lock; pins, or all but pins. */
 static int
-unlink_parts(const struct strata__space *space)
+unlink_parts(const struct strata__space *space, bool pins)
 {
 	char lock[STRATA_SEGMENT_NAME];
 	struct dirent *entry;
@@ -139,7 +139,9 @@ unlink_parts(const struct strata__space *space)
 	}
 	while ((entry = readdir(dir)) != NULL)
 		if (strncmp(entry->d_name, lock, length) == 0 &&
-		    strcmp(entry->d_name, lock) != 0) {
+		    strcmp(entry->d_name, lock) != 0 &&
+		    (strncmp(entry->d_name + length, "pins", 4) == 0) ==
+			    pins) {
 			/* Pins of other users in a sticky folder stay. */
 			(void)unlinkat(space->folder.fd, entry->d_name, 0);
 			STRATA_TESTPOINT("destroy.part-unlinked");
@@ -163,8 +165,13 @@ static int
 unlink_all(const struct strata__space *space, const char *catalog)
 {
 	char lock[STRATA_SEGMENT_NAME];
-	int ret = unlink_parts(space);
+	int ret;
 
+	/* While there is anything that a section may read there are the pins
+	 * that say so, for whoever has to finish. */
+	ret = unlink_parts(space, /* pins= */ false);
+	if (ret == 0)
+		ret = unlink_parts(space, /* pins= */ true);
 	if (ret != 0)
 		return ret;
 	if (unlinkat(space->folder.fd, catalog, 0) != 0 && errno != ENOENT)

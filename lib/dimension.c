@@ -2,66 +2,103 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Work on one whole dimension: its lock, and segments being built for it. */
 #include <errno.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "error.h"
 #include "store.h"
 
-int
-strata__dimension_lock(struct strata_store *store, uint32_t dimension,
-		       struct strata__dimension_lock *ret)
+static int
+lock_open(struct strata_store *store, int *ret_fd)
 {
 	char name[STRATA_SEGMENT_NAME];
 	uint64_t size;
-	int fd, err;
+	int err;
 
-	if (store == NULL || store->wlock.space == NULL)
-		return strata__fail(STRATA_EACCES,
-				    "the store is attached for reading: attach "
-				    "with STRATA_WRITE");
-	if (store->wlock.forked)
-		return strata__fail(STRATA_EFORK,
-				    "store '%s' was attached for writing by the "
-				    "parent of this process: attach again",
-				    store->name);
-	if (dimension < 1 || dimension > STRATA_DIMENSION_MAX)
-		return strata__fail(STRATA_EINVAL,
-				    "%u is no dimension number: 1 to %u",
-				    dimension, STRATA_DIMENSION_MAX);
-	/* An open file of its own: threads exclude each other too. */
 	strata__segment_name_lock(name, &store->space.id);
 	err = strata__segment_open(&store->space.folder, name,
 				   /* writable= */ true,
 				   store->space.trusted_uid,
-				   store->space.geometry->group, &fd, &size);
+				   store->space.geometry->group, ret_fd, &size);
 	if (err == -ENOENT)
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    store->name);
+	return err;
+}
+
+/* Through an open file of its own: threads exclude each other, too. -EAGAIN,
+ * untold, when somebody has it. No fork in between: see strata__os_guard(). */
+static int
+lock_try(struct strata_store *store, uint32_t dimension,
+	 struct strata__dimension_lock *ret)
+{
+	int fd = -1, err;
+
+	strata__stores_lock();
+	err = lock_open(store, &fd);
+	if (err == 0) {
+		err = strata__os_lock_try(fd, STRATA_LOCK_DIMENSION(dimension),
+					  1);
+		if (err == 0)
+			err = strata__os_guard(fd, &ret->guard);
+		close(fd);
+		if (err != 0 && err != -EAGAIN)
+			err = strata__fail_errno(-err,
+						 "cannot lock dimension %u",
+						 dimension);
+	}
+	strata__stores_unlock();
+	return err;
+}
+
+static void
+nap(unsigned round)
+{
+	struct timespec time = { 0, 100000L << (round < 6 ? round : 6) };
+
+	nanosleep(&time, NULL);
+}
+
+int
+strata__dimension_lock(struct strata_store *store, uint32_t dimension,
+		       struct strata__dimension_lock *ret)
+{
+	uint64_t begin;
+	int err;
+
+	err = strata__check_writer(store);
 	if (err != 0)
 		return err;
-	err = strata__os_lock_wait(fd, STRATA_LOCK_DIMENSION(dimension), 1,
-				   STRATA_WLOCK_TIMEOUT_NS);
-	if (err != 0) {
-		close(fd);
-		strata__fail(STRATA_EBUSY,
-			     "dimension %u of store '%s' is being loaded, "
-			     "unloaded or crystallised by another process; try "
-			     "again when it is done",
-			     dimension, store->name);
-		strata__error()->dimension = dimension;
-		return STRATA_EBUSY;
+	if (dimension < 1 || dimension > STRATA_DIMENSION_MAX)
+		return strata__fail(STRATA_EINVAL,
+				    "%u is no dimension number: 1 to %u",
+				    dimension, STRATA_DIMENSION_MAX);
+	/* Who has the dimension may need the writer lock to be done with it. */
+	strata__session_yield(store);
+	begin = strata__os_monotonic_ns();
+	for (unsigned round = 0;; round++) {
+		err = lock_try(store, dimension, ret);
+		if (err != -EAGAIN)
+			return err;
+		if (strata__os_monotonic_ns() - begin >
+		    STRATA_WLOCK_TIMEOUT_NS)
+			break;
+		nap(round);
 	}
-	ret->fd = fd;
-	return 0;
+	strata__fail(STRATA_EBUSY,
+		     "dimension %u of store '%s' is being loaded, unloaded or "
+		     "crystallised by another process; try again when it is "
+		     "done",
+		     dimension, store->name);
+	strata__error()->dimension = dimension;
+	return STRATA_EBUSY;
 }
 
 void
 strata__dimension_unlock(struct strata__dimension_lock *lock)
 {
-	/* A child forked meanwhile has the descriptor, and so the lock, too. */
-	strata__os_unlock(lock->fd, 0, 0);
-	close(lock->fd);
-	lock->fd = -1;
+	strata__os_unguard(lock->guard);
+	lock->guard = NULL;
 }
 
 static int
@@ -74,9 +111,11 @@ reserve(struct strata_store *store, uint32_t dimension, uint64_t image_size,
 
 	if (err != 0)
 		return err;
+	strata__stores_lock(); /* no fork: see strata__os_guard() */
 	err = strata__segtab_reserve(&store->space, dimension, image_size,
 				     geometry->mode, geometry->group, ret);
-	if (strata__is_shortage(err)) {
+	strata__stores_unlock();
+	if (strata__is_shortage(err) || err == STRATA_EBUSY) {
 		struct strata_error_info kept = *strata__error();
 
 		/* What this dooms is buried by write_end. */
@@ -96,7 +135,7 @@ strata__building_begin(struct strata_store *store, uint32_t dimension,
 {
 	int err = reserve(store, dimension, image_size, ret);
 
-	if (strata__is_shortage(err))
+	if (strata__is_shortage(err) || err == STRATA_EBUSY)
 		err = reserve(store, dimension, image_size, ret);
 	if (err != 0)
 		strata__error()->dimension = dimension;

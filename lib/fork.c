@@ -37,6 +37,17 @@ strata__stores_unlock(void)
 	pthread_mutex_unlock(&stores_mutex);
 }
 
+bool
+strata__is_forked(struct strata_store *store)
+{
+	if (*store->ours != 0)
+		return false;
+	/* The mapping, and with it the writer slot, stayed behind. */
+	store->wlock.forked = true;
+	store->space.lock = NULL;
+	return true;
+}
+
 /**** before: in the parent ****/
 
 static bool

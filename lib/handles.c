@@ -30,23 +30,33 @@ handle_fill(struct strata_store *store, struct strata_reader *reader,
 	reader->hot = &store->space.catalog->hot;
 }
 
+void *
+strata__wiped_page(void)
+{
+	void *map = mmap(NULL, STRATA_PAGE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		return NULL;
+	if (madvise(map, STRATA_PAGE, MADV_WIPEONFORK) != 0) {
+		munmap(map, STRATA_PAGE);
+		return NULL;
+	}
+	return map;
+}
+
 static struct strata__reader_page *
 page_create(struct strata_store *store)
 {
 	struct strata__reader_page *page = calloc(1, sizeof(*page));
-	void *map;
 
 	if (page == NULL)
 		return NULL;
-	map = mmap(NULL, STRATA_PAGE, PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (map == MAP_FAILED || madvise(map, STRATA_PAGE, MADV_WIPEONFORK) != 0) {
-		if (map != MAP_FAILED)
-			munmap(map, STRATA_PAGE);
+	page->readers = strata__wiped_page();
+	if (page->readers == NULL) {
 		free(page);
 		return NULL;
 	}
-	page->readers = map;
 	cds_list_add_tail(&page->node, &store->reader_pages);
 	return page;
 }

@@ -108,6 +108,9 @@ strata__install(struct strata_store *store, struct strata__built *built,
 		store->edit.published = &built->building;
 		store->edit.nr_published = 1;
 		version = strata__edit_commit(&store->edit);
+		/* It may be retired and reclaimed from now on: our lock on it
+		 * must not be in the way. */
+		strata__building_close(&built->building);
 		if (ret_version != NULL)
 			*ret_version = version;
 		/* What was replaced is large: do not wait for the mark. */

@@ -46,6 +46,10 @@ source_peek(struct source *source)
 	if (ret != 0)
 		return strata__fail_errno(-ret, "cannot read '%s'",
 					  source->path);
+	if (header.magic == __builtin_bswap64(STRATA_IMAGE_MAGIC))
+		return bad_file(source, 0,
+				"it was written by a machine of the other byte "
+				"order");
 	if (header.magic != STRATA_IMAGE_MAGIC)
 		return bad_file(source, 0, "it does not begin as one");
 	if (header.image_size != source->size)
@@ -314,29 +318,44 @@ forget_file(struct strata_store *store, uint32_t dimension, int if_absent)
 	if (ret != 0)
 		return ret;
 	if (unlink(path) == 0)
-		return 0;
+		return strata__newfile_sync_folder(path);
 	if (errno == ENOENT)
 		return if_absent;
 	return strata__fail_errno(errno, "cannot remove '%s'", path);
 }
 
 static int
+drop_once(struct strata_store *store, uint32_t dimension)
+{
+	int ret = strata__edit_begin(&store->edit);
+
+	if (ret != 0)
+		return ret;
+	/* Must work in a full store: it is how one is emptied. */
+	store->edit.take_flags = STRATA_TAKE_RESERVE;
+	ret = strata__edit_drop_dimension(&store->edit, dimension);
+	store->edit.take_flags = 0;
+	if (ret != 0)
+		strata__edit_abort(&store->edit);
+	return ret;
+}
+
+static int
 drop(struct strata_store *store, uint32_t dimension)
 {
+	uint64_t freed;
 	int ret = strata__write_begin(store);
 
 	if (ret != 0)
 		return ret;
-	ret = strata__edit_begin(&store->edit);
+	ret = drop_once(store, dimension);
+	if (strata__is_shortage(ret) && strata__reclaim(store, &freed) == 0 &&
+	    freed != 0)
+		ret = drop_once(store, dimension);
+	if (strata__is_shortage(ret))
+		strata__blame_readers(store);
 	if (ret == 0) {
-		/* Must work in a full store: it is how one is emptied. */
-		store->edit.take_flags = STRATA_TAKE_RESERVE;
-		ret = strata__edit_drop_dimension(&store->edit, dimension);
-		store->edit.take_flags = 0;
-		if (ret != 0)
-			strata__edit_abort(&store->edit);
-		else
-			(void)strata__edit_commit(&store->edit);
+		(void)strata__edit_commit(&store->edit);
 		(void)strata__reclaim(store, NULL);
 	}
 	strata__write_end(store);

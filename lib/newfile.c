@@ -274,6 +274,26 @@ folder_sync(int dir_fd)
 	return fsync(dir_fd) == 0 || errno == EINVAL ? 0 : -errno;
 }
 
+int
+strata__newfile_sync_folder(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	int fd, err;
+
+	fd = folder_open(path, slash != NULL ? slash + 1 : path);
+	if (fd < 0)
+		return strata__fail_errno(errno, "cannot open the folder of "
+						 "'%s'",
+					  path);
+	err = folder_sync(fd);
+	close(fd);
+	if (err != 0)
+		return strata__fail_errno(-err, "cannot sync the folder of "
+						"'%s'",
+					  path);
+	return 0;
+}
+
 static int
 finish_fail(struct strata__newfile *file, int err, const char *verb)
 {

@@ -26,6 +26,8 @@ struct strata__newfile {
  * umask. Tells -errno, STRATA_EINVAL (path names no file). */
 int strata__newfile_open(const char *path, uint32_t mode,
 			 struct strata__newfile *ret);
+/* The folder of a path, synced: what was renamed or removed in it stays so. */
+int strata__newfile_sync_folder(const char *path);
 /* fsync, rename over path, fsync of the folder. On failure the temporary file
  * is gone and what was at path is untouched, unless only the last step failed
  * (the sentence says so). Tells -errno. The struct is done with in every case.

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -198,41 +199,6 @@ strata__os_lock_try(int fd, uint64_t offset, uint64_t size)
 	return errno == EACCES ? -EAGAIN : -errno;
 }
 
-/*
- * Tries again and again instead of F_OFD_SETLKW, which has no time limit: a
- * signal to end it would be the host program's business.
- */
-int
-strata__os_lock_wait(int fd, uint64_t offset, uint64_t size,
-		     uint64_t timeout_ns)
-{
-	uint64_t start = strata__os_monotonic_ns();
-	uint64_t pause = NS_PER_MS / 20;
-
-	for (;;) {
-		int err = strata__os_lock_try(fd, offset, size);
-		uint64_t waited = strata__os_monotonic_ns() - start;
-		struct timespec ts = {0, (long)pause};
-
-		if (err != -EAGAIN && err != -EINTR)
-			return err;
-		if (waited >= timeout_ns)
-			return -ETIMEDOUT;
-		if (pause > timeout_ns - waited)
-			ts.tv_nsec = (long)(timeout_ns - waited);
-		nanosleep(&ts, NULL);
-		pause = pause < 5 * NS_PER_MS ? 2 * pause : 10 * NS_PER_MS;
-	}
-}
-
-int
-strata__os_unlock(int fd, uint64_t offset, uint64_t size)
-{
-	struct flock lock = range(F_UNLCK, offset, size);
-
-	return fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : -errno;
-}
-
 /* Asks whether a read lock would be possible: only write locks are in its way,
  * and those cannot be had through a descriptor that only reads. */
 int
@@ -254,6 +220,30 @@ strata__os_is_locked(int fd, uint64_t offset, uint64_t size)
  * On tmpfs an interrupted step undoes itself. Steps that were interrupted
  * shrink, so that a program with a fast timer gets through, too.
  */
+int
+strata__os_guard(int fd, void **ret_guard)
+{
+	void *map = mmap(NULL, STRATA_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	if (madvise(map, STRATA_PAGE, MADV_DONTFORK) != 0) {
+		int err = errno;
+
+		munmap(map, STRATA_PAGE);
+		return -err;
+	}
+	*ret_guard = map;
+	return 0;
+}
+
+void
+strata__os_unguard(void *guard)
+{
+	if (guard != NULL)
+		munmap(guard, STRATA_PAGE);
+}
+
 int
 strata__os_reserve(int fd, uint64_t offset, uint64_t size)
 {

@@ -51,10 +51,13 @@ int strata__os_membarrier(void);
  * open file is on the range (read locks, which any reader may take, do not
  * count); 1, 0 or -errno. */
 int strata__os_lock_try(int fd, uint64_t offset, uint64_t size);
-int strata__os_lock_wait(int fd, uint64_t offset, uint64_t size,
-			 uint64_t timeout_ns);
-int strata__os_unlock(int fd, uint64_t offset, uint64_t size);
 int strata__os_is_locked(int fd, uint64_t offset, uint64_t size);
+
+/* Keeps the locks that were taken through a descriptor for as long as the guard
+ * is there, though the descriptor is closed: by a mapping that children do not
+ * inherit, as they would the descriptor. */
+int strata__os_guard(int fd, void **ret_guard);
+void strata__os_unguard(void *guard);
 
 /* posix_fallocate in steps of 2 MiB, each retried when interrupted. */
 int strata__os_reserve(int fd, uint64_t offset, uint64_t size);

@@ -124,7 +124,7 @@ pins_build(struct strata__space *space, const char *name)
 
 	ret = strata__segment_build(&space->folder, geometry->pins_size,
 				    pins_mode(geometry), geometry->group, &fd);
-	if (ret == -EPERM || ret == -EACCES)
+	if (ret == -EPERM || ret == STRATA_EACCES || ret == -EINVAL)
 		/* Not a member of the store's group: do without it. */
 		ret = strata__segment_build(&space->folder, geometry->pins_size,
 					    pins_mode(geometry), (uint32_t)-1,
@@ -269,12 +269,14 @@ static int
 chunk_claim_in(struct strata__rcu *rcu, uint32_t suffix, bool inheritable,
 	       struct strata__chunk *chunk)
 {
+	struct stat st;
 	int fd, ret;
 
 	ret = pins_open(rcu->space, suffix, &fd);
 	if (ret != 0)
 		return ret;
-	chunk->suffix = suffix;
+	if (fstat(fd, &st) == 0)
+		chunk->inode = st.st_ino;
 	ret = chunk_lock(rcu->space->geometry, fd, &chunk->first);
 	if (ret == 0)
 		ret = chunk_map(chunk, fd, inheritable);

@@ -20,19 +20,20 @@ struct strata__chunk {
 	struct strata__slot *slots; /* STRATA_CHUNK_SLOTS of them */
 	void *map;                  /* the page they lie in */
 	struct strata__pins_head *head; /* page 0, mapped likewise */
-	uint32_t suffix, first;     /* which pins segment, which slot */
+	uint64_t inode;             /* of the pins segment */
+	uint32_t first;             /* which slot of it */
 	uint32_t used;              /* bit per slot given out */
 };
 
 /* A pins segment of some user, as a scanning writer keeps it open. */
 struct strata__pins_file {
 	int fd; /* read-only: locks nothing; -1: this place is free */
-	uint32_t uid, suffix;
+	uint32_t owner; /* the kernel's word; a name may say another */
 	uint64_t inode;
-	bool listed;        /* has its name still */
+	bool listed; /* has its name still */
 };
 
-/* Segments of one user that are followed at most, unlinked ones included. */
+/* Segments of one owner that are followed at most, unlinked ones included. */
 #define STRATA_PINS_FILES_PER_USER 16u
 
 struct strata__rcu {
@@ -51,6 +52,11 @@ struct strata__rcu {
 	bool listing_settled;    /* the listing was made well after that time */
 	char *buffer;            /* one pins segment */
 };
+
+/* Brings rcu->files up to date, if the folder has changed. Under scan_mutex.
+ * unreadable tells that the readers of a user cannot be looked at. */
+int strata__pins_list(struct strata__rcu *rcu);
+int strata__pins_unreadable(uint32_t owner, int err);
 
 int strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space);
 void strata__rcu_fini(struct strata__rcu *rcu);
@@ -92,12 +98,19 @@ struct strata__pin {
 /* All pins, sorted by version, as they were after the heavy fence. Good for
  * candidates that were fixed before it, and for no others. Holds scan_mutex
  * until done. */
+struct strata__scan_file {
+	uint64_t handovers; /* the counter, as the scan began */
+	uint64_t asked_ns;  /* spent on asking who lives */
+	unsigned changes;   /* of the counter, met by this scan */
+};
+
 struct strata__scan {
 	struct strata__rcu *rcu;
+	struct strata__scan_file *files; /* as rcu->files, of those there then */
+	size_t nr_files;
 	struct strata__pin *pins;
 	size_t nr, max;
-	uint64_t readers;   /* slots in use, by their own word */
-	uint64_t handovers; /* sum of the counters, as it began */
+	uint64_t readers; /* slots in use, by their own word */
 };
 int strata__scan_take(struct strata__rcu *rcu, struct strata__scan *ret);
 void strata__scan_done(struct strata__scan *scan);

@@ -287,6 +287,23 @@ strata_dimension_get(struct strata_reader *reader, uint32_t dimension,
 	return ret;
 }
 
+struct each_layer {
+	struct strata_reader *reader;
+	uint32_t dimension;
+	int (*fn)(uint32_t layer, const struct strata_entry *entry, void *arg);
+	void *arg;
+};
+
+static int
+each_mapped(uint32_t layer, const struct strata_entry *entry, void *arg)
+{
+	const struct each_layer *each = arg;
+
+	if (!is_mapped(each->reader, entry))
+		return not_mapped(each->dimension);
+	return each->fn(layer, entry, each->arg);
+}
+
 int
 strata_foreach_layer(struct strata_reader *reader, uint32_t dimension,
 		     int (*fn)(uint32_t layer, const struct strata_entry *entry,
@@ -296,8 +313,13 @@ strata_foreach_layer(struct strata_reader *reader, uint32_t dimension,
 	uint64_t slot = 0;
 	int ret = find_slot(reader, dimension, &slot);
 
+	struct each_layer each = { reader, dimension, fn, arg };
+
 	if (ret != 0)
 		return ret;
+	if (reader->unmapped)
+		return strata__tree_each_layer(reader->window, slot,
+					       each_mapped, &each);
 	return strata__tree_each_layer(reader->window, slot, fn, arg);
 }
 

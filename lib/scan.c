@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* The writers' side of the RCU domain: reading all pins, and waiting for them. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,226 +17,6 @@
  * SIGBUS), never locked, never followed. A torn word does no harm: a pin that
  * protects a candidate does not change between the fence and the scan.
  */
-
-/**** which pins segments there are ****/
-
-/* Parses "<uid>.<suffix>" behind the common part of the names. */
-static bool
-pins_name_parse(const char *tail, uint32_t *ret_uid, uint32_t *ret_suffix)
-{
-	unsigned uid, suffix;
-	char canonical[32];
-
-	if (sscanf(tail, "%u.%u", &uid, &suffix) != 2 ||
-	    suffix >= STRATA_PINS_SUFFIXES)
-		return false;
-	snprintf(canonical, sizeof(canonical), "%u.%u", uid, suffix);
-	if (strcmp(canonical, tail) != 0)
-		return false;
-	*ret_uid = uid;
-	*ret_suffix = suffix;
-	return true;
-}
-
-/* Has the file the mode that its maker gives it, for writers of the store's
- * group? Then it is we who lack the group, not its owner who plays tricks. */
-static bool
-is_meant_for_us(const struct strata__rcu *rcu, const struct stat *st)
-{
-	return (st->st_mode & 0004) != 0 ||
-		((st->st_mode & 0040) != 0 &&
-		 st->st_gid == rcu->space->geometry->group);
-}
-
-static int
-cannot_look(uint32_t uid, int err)
-{
-	return strata__fail_errno(err,
-				  "cannot look at the readers of user %u, so "
-				  "nothing can be reclaimed",
-				  uid);
-}
-
-/* The segment's descriptor; -1: vandalised or gone, not to be followed. What
- * cannot be known is an error: to go on would free under living readers. */
-static int
-pins_file_open(struct strata__rcu *rcu, const char *name, uint32_t uid,
-	       int *ret_fd)
-{
-	int folder = rcu->space->folder.fd;
-	struct stat st;
-	int fd;
-
-	*ret_fd = -1;
-	if (fstatat(folder, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? 0 : cannot_look(uid, errno);
-	if (!S_ISREG(st.st_mode) || st.st_uid != uid ||
-	    (uint64_t)st.st_size != rcu->space->geometry->pins_size)
-		return 0;
-	fd = openat(folder, name,
-		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (fd < 0 && (errno == ENOENT || errno == ELOOP))
-		return 0;
-	if (fd < 0 && errno == EACCES && !is_meant_for_us(rcu, &st))
-		return 0;
-	if (fd < 0)
-		return cannot_look(uid, errno);
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_uid != uid) {
-		close(fd); /* another one by now */
-		return 0;
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
-static struct strata__pins_file *
-pins_file_find(struct strata__rcu *rcu, uint32_t uid, uint32_t suffix,
-	       uint64_t inode)
-{
-	for (size_t i = 0; i < rcu->nr_files; i++) {
-		struct strata__pins_file *file = &rcu->files[i];
-
-		if (file->fd >= 0 && file->uid == uid &&
-		    file->suffix == suffix && file->inode == inode)
-			return file;
-	}
-	return NULL;
-}
-
-/* A place in the table: places are not moved while anybody naps over them. */
-static struct strata__pins_file *
-pins_file_place(struct strata__rcu *rcu, uint32_t uid)
-{
-	struct strata__pins_file *files, *place = NULL;
-	unsigned nr_of_user = 0;
-
-	for (size_t i = 0; i < rcu->nr_files; i++) {
-		if (rcu->files[i].fd < 0)
-			place = &rcu->files[i];
-		else if (rcu->files[i].uid == uid)
-			nr_of_user++;
-	}
-	if (nr_of_user >= STRATA_PINS_FILES_PER_USER)
-		return NULL;
-	if (place != NULL)
-		return place;
-	files = realloc(rcu->files, (rcu->nr_files + 1) * sizeof(*files));
-	if (files == NULL)
-		return NULL;
-	rcu->files = files;
-	return &files[rcu->nr_files++];
-}
-
-static int
-pins_file_add(struct strata__rcu *rcu, const char *name, uint32_t uid,
-	      uint32_t suffix, uint64_t inode)
-{
-	struct strata__pins_file *file;
-	int fd, ret;
-
-	file = pins_file_find(rcu, uid, suffix, inode);
-	if (file != NULL) {
-		file->listed = true;
-		return 0;
-	}
-	ret = pins_file_open(rcu, name, uid, &fd);
-	if (ret != 0 || fd < 0)
-		return ret;
-	file = pins_file_place(rcu, uid);
-	if (file == NULL) {
-		close(fd);
-		return strata__fail(STRATA_ENOMEM,
-				    "no memory to look at the readers of user "
-				    "%u",
-				    uid);
-	}
-	*file = (struct strata__pins_file){ .fd = fd,
-					    .uid = uid,
-					    .suffix = suffix,
-					    .inode = inode,
-					    .listed = true };
-	return 0;
-}
-
-/* A segment that lost its name is followed for as long as a reader lives in
- * it. */
-static void
-pins_files_weed(struct strata__rcu *rcu)
-{
-	uint64_t size = rcu->space->geometry->pins_size;
-
-	for (size_t i = 0; i < rcu->nr_files; i++) {
-		struct strata__pins_file *file = &rcu->files[i];
-
-		if (file->fd < 0 || file->listed ||
-		    strata__os_is_locked(file->fd, 0, size) != 0)
-			continue;
-		close(file->fd);
-		file->fd = -1;
-	}
-}
-
-static int
-pins_list(struct strata__rcu *rcu)
-{
-	char pattern[STRATA_SEGMENT_NAME];
-	struct dirent *entry;
-	uint32_t uid, suffix;
-	size_t length;
-	DIR *dir;
-	int fd, ret = 0;
-
-	strata__segment_name_pins(pattern, &rcu->space->id, 0, 0);
-	length = strlen(pattern) - strlen("0.0");
-	fd = openat(rcu->space->folder.fd, ".",
-		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd >= 0 ? fdopendir(fd) : NULL;
-	if (dir == NULL) {
-		ret = strata__fail_errno(errno, "cannot list the readers in %s",
-					 rcu->space->folder.path);
-		if (fd >= 0)
-			close(fd);
-		return ret;
-	}
-	for (size_t i = 0; i < rcu->nr_files; i++)
-		rcu->files[i].listed = false;
-	while (ret == 0 && (entry = readdir(dir)) != NULL)
-		if (strncmp(entry->d_name, pattern, length) == 0 &&
-		    pins_name_parse(entry->d_name + length, &uid, &suffix))
-			ret = pins_file_add(rcu, entry->d_name, uid, suffix,
-					    entry->d_ino);
-	closedir(dir);
-	if (ret == 0)
-		pins_files_weed(rcu);
-	return ret;
-}
-
-/*
- * Listing the folder at every scan would cost more than the scan. A folder whose
- * time of modification is as it was at a listing that was made at least two
- * ticks after that time has the same names.
- */
-static int
-pins_list_if_news(struct strata__rcu *rcu)
-{
-	struct stat st;
-	int64_t mtime;
-	uint64_t now = strata__os_realtime_ns();
-	int ret;
-
-	if (fstat(rcu->space->folder.fd, &st) != 0)
-		return strata__fail_errno(errno, "cannot look at %s",
-					  rcu->space->folder.path);
-	mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
-	if (rcu->listing_settled && mtime == rcu->listed_mtime_ns)
-		return 0;
-	ret = pins_list(rcu);
-	if (ret != 0)
-		return ret;
-	rcu->listed_mtime_ns = mtime;
-	rcu->listing_settled = (int64_t)now - mtime > 20 * 1000 * 1000;
-	return 0;
-}
 
 /**** reading them ****/
 
@@ -280,7 +56,7 @@ scan_load(struct strata__rcu *rcu, const struct strata__pins_file *file,
 		return strata__fail(STRATA_ENOMEM, "no memory for a scan");
 	ret = strata__os_pread(file->fd, rcu->buffer, size, 0);
 	if (ret != 0 && ret != -ENODATA)
-		return cannot_look(file->uid, -ret);
+		return strata__pins_unreadable(file->owner, -ret);
 	*ret_loaded = ret == 0;
 	return 0;
 }
@@ -337,9 +113,8 @@ own_file(const struct strata__rcu *rcu, const struct strata__chunk *chunk)
 {
 	uint32_t i = 0;
 
-	while (i < rcu->nr_files &&
-	       (rcu->files[i].fd < 0 || rcu->files[i].uid != geteuid() ||
-		rcu->files[i].suffix != chunk->suffix))
+	while (i < rcu->nr_files && (rcu->files[i].fd < 0 ||
+				     rcu->files[i].inode != chunk->inode))
 		i++;
 	return i;
 }
@@ -388,35 +163,58 @@ scan_own(struct strata__scan *scan)
 
 /**** sections that are handed over to a child meanwhile ****/
 
-/* The sum of all counters: they only rise. */
 static uint64_t
-handovers_now(const struct strata__rcu *rcu)
+handovers_of(const struct strata__pins_file *file)
 {
-	uint64_t one, sum = 0;
+	uint64_t handovers = 0;
 
-	for (size_t i = 0; i < rcu->nr_files; i++)
-		if (rcu->files[i].fd >= 0 &&
-		    strata__os_pread(rcu->files[i].fd, &one, sizeof(one),
-				     offsetof(struct strata__pins_head,
-					      handovers)) == 0)
-			sum += one;
-	return sum;
+	if (file->fd >= 0)
+		(void)strata__os_pread(
+			file->fd, &handovers, sizeof(handovers),
+			offsetof(struct strata__pins_head, handovers));
+	return handovers;
 }
 
-static void
+static int
 handovers_note(struct strata__scan *scan)
 {
-	scan->handovers = handovers_now(scan->rcu);
+	size_t nr = scan->rcu->nr_files;
+	struct strata__scan_file *files;
+
+	files = realloc(scan->files, (nr + 1) * sizeof(*files));
+	if (files == NULL)
+		return strata__fail(STRATA_ENOMEM, "no memory for a scan");
+	scan->files = files;
+	for (; scan->nr_files < nr; scan->nr_files++)
+		files[scan->nr_files] = (struct strata__scan_file){ 0 };
+	for (size_t i = 0; i < nr; i++)
+		files[i].handovers = handovers_of(&scan->rcu->files[i]);
 	/* Letter K: the pins are read after. */
 	strata__fence_acquire();
+	return 0;
 }
 
+/* Who raises the counter for sport is not listened to for ever: it is readers of
+ * his own that he harms. */
+#define CHANGES_MAX 64
+
+/* Did any owner, or this one, hand over sections since the scan began? */
 static bool
-handovers_changed(const struct strata__scan *scan)
+handovers_changed(struct strata__scan *scan, bool of_all, uint32_t owner)
 {
+	bool changed = false;
+
 	/* Letter K: what was read or asked is before this look. */
 	strata__fence_acquire();
-	return handovers_now(scan->rcu) != scan->handovers;
+	for (size_t i = 0; i < scan->nr_files; i++) {
+		const struct strata__pins_file *file = &scan->rcu->files[i];
+
+		if ((of_all || file->owner == owner) &&
+		    handovers_of(file) != scan->files[i].handovers &&
+		    scan->files[i].changes++ < CHANGES_MAX)
+			changed = true;
+	}
+	return changed;
 }
 
 static int
@@ -431,11 +229,10 @@ pin_compare(const void *a, const void *b)
 static int
 scan_pass(struct strata__scan *scan)
 {
-	int ret = pins_list_if_news(scan->rcu);
+	int ret = strata__pins_list(scan->rcu);
 
-	if (ret != 0)
-		return ret;
-	handovers_note(scan);
+	if (ret == 0)
+		ret = handovers_note(scan);
 	scan->readers = 0;
 	for (uint32_t i = 0; ret == 0 && i < scan->rcu->nr_files; i++)
 		ret = scan_file(scan, i);
@@ -451,21 +248,16 @@ scan_pass(struct strata__scan *scan)
  * Without the fence; scan_mutex held. A process that forks inside a section sets
  * the child's pin, raises its counter, and may then leave: a pass that read the
  * child's slot before and the parent's after has missed both. So it is done
- * again; what was seen before is kept, which can only protect too much. The
- * bound is for those who raise the counter for sport: they harm readers of their
- * own user only.
+ * again; what was seen before is kept, which can only protect too much.
  */
-#define PASSES_MAX 64
-
 static int
 scan_read(struct strata__scan *scan)
 {
-	int ret, passes = 0;
+	int ret;
 
 	do
 		ret = scan_pass(scan);
-	while (ret == 0 && handovers_changed(scan) &&
-	       ++passes < PASSES_MAX);
+	while (ret == 0 && handovers_changed(scan, /* of_all= */ true, 0));
 	if (ret == 0 && scan->nr != 0)
 		qsort(scan->pins, scan->nr, sizeof(*scan->pins), pin_compare);
 	return ret;
@@ -493,8 +285,10 @@ void
 strata__scan_done(struct strata__scan *scan)
 {
 	free(scan->pins);
+	free(scan->files);
 	scan->pins = NULL;
-	scan->nr = scan->max = 0;
+	scan->files = NULL;
+	scan->nr = scan->max = scan->nr_files = 0;
 	pthread_mutex_unlock(&scan->rcu->scan_mutex);
 }
 
@@ -510,6 +304,31 @@ slot_is_locked(const struct strata__pins_file *file, uint32_t slot)
 		       STRATA_CHUNK_SLOTS * sizeof(struct strata__slot)) != 0;
 }
 
+/* Asking takes long where an owner has put thousands of locks on his segment. */
+#define ASKING_MAX_NS (UINT64_C(5) * 1000 * 1000)
+
+static bool
+ask_if_alive(struct strata__scan *scan, const struct strata__pin *pin)
+{
+	const struct strata__pins_file *file = &scan->rcu->files[pin->file];
+	struct strata__scan_file *mine = pin->file < scan->nr_files ?
+		&scan->files[pin->file] :
+		NULL;
+	uint64_t begin;
+	bool locked;
+
+	if (file->fd < 0 || file->inode != pin->inode)
+		return false; /* no reader lived in it */
+	if (mine != NULL && mine->asked_ns > ASKING_MAX_NS)
+		return true;
+	begin = strata__os_monotonic_ns();
+	locked = slot_is_locked(file, pin->slot);
+	if (mine != NULL)
+		mine->asked_ns += strata__os_monotonic_ns() - begin;
+	return locked ||
+		handovers_changed(scan, /* of_all= */ false, file->owner);
+}
+
 /* First the pin was read, now the kernel is asked: so a pin that is ignored was
  * left by a reader that was dead already. Unless it died after handing its
  * section over to a child, whose pin we may have missed: then it counts as alive
@@ -517,13 +336,8 @@ slot_is_locked(const struct strata__pins_file *file, uint32_t slot)
 bool
 strata__scan_alive(struct strata__scan *scan, struct strata__pin *pin)
 {
-	const struct strata__pins_file *file = &scan->rcu->files[pin->file];
-
-	if (pin->alive >= 0)
-		return pin->alive != 0;
-	pin->alive = file->fd < 0 || file->inode != pin->inode ? 0 :
-		slot_is_locked(file, pin->slot) ? 1 :
-						  handovers_changed(scan);
+	if (pin->alive < 0)
+		pin->alive = ask_if_alive(scan, pin);
 	return pin->alive != 0;
 }
 
@@ -586,13 +400,13 @@ describe(const struct strata__scan *scan, const struct strata__slot *slot,
 	 const struct strata__pin *pin, struct strata_reader_info *ret)
 {
 	memset(ret, 0, sizeof(*ret));
-	ret->uid = scan->rcu->files[pin->file].uid;
+	ret->uid = scan->rcu->files[pin->file].owner;
 	ret->pid = slot->pid;
 	ret->pid_namespace = slot->pid_namespace;
 	memcpy(ret->name, slot->name, sizeof(ret->name) - 1);
 	/* Its own word: print only what is harmless on a terminal. */
 	for (char *c = ret->name; *c != '\0'; c++)
-		if (*c < 0x20 || *c == 0x7f)
+		if ((unsigned char)*c < 0x20 || (unsigned char)*c >= 0x7f)
 			*c = '?';
 	ret->sections = atomic_load_explicit(
 		&((struct strata__slot *)slot)->sections, memory_order_relaxed);
@@ -653,9 +467,9 @@ strata__scan_each(struct strata__rcu *rcu,
 	int ret;
 
 	pthread_mutex_lock(&rcu->scan_mutex);
-	ret = pins_list_if_news(rcu);
+	ret = strata__pins_list(rcu);
 	if (ret == 0)
-		handovers_note(&scan);
+		ret = handovers_note(&scan);
 	for (uint32_t i = 0; ret == 0 && i < rcu->nr_files; i++)
 		ret = scan_each_slot(&scan, i, fn, arg);
 	strata__scan_done(&scan);
@@ -733,7 +547,7 @@ synchronize_once(struct strata__rcu *rcu, uint64_t deadline, bool *ret_again)
 	 * pairs with their unlock. Letter D. */
 	strata__fence_acquire();
 	/* A section that was handed over to a child has not ended. */
-	*ret_again = handovers_changed(&scan);
+	*ret_again = handovers_changed(&scan, /* of_all= */ true, 0);
 	strata__scan_done(&scan);
 	return ret;
 }
@@ -747,7 +561,7 @@ strata__rcu_synchronize(struct strata__rcu *rcu, int64_t timeout_ns)
 	bool again = true;
 	int ret = 0;
 
-	for (int i = 0; ret == 0 && again && i < PASSES_MAX; i++)
+	for (int i = 0; ret == 0 && again && i < CHANGES_MAX; i++)
 		ret = synchronize_once(rcu, deadline, &again);
 	return ret;
 }

@@ -518,7 +518,9 @@ strata__head_check(const struct strata__head *head, const char *name,
 	if (head->layout_major != STRATA_LAYOUT_MAJOR)
 		return strata__fail(STRATA_ELAYOUT,
 				    "%s has layout %" PRIu32 ".%" PRIu32
-				    ", this library reads %d.x",
+				    ", this library reads %d.x: use the "
+				    "library that made it, or remove the file "
+				    "and create the store again",
 				    name, head->layout_major,
 				    head->layout_minor, STRATA_LAYOUT_MAJOR);
 	if (head->kind != (uint32_t)kind)
@@ -526,8 +528,9 @@ strata__head_check(const struct strata__head *head, const char *name,
 				    size);
 	if (is_other_boot(&head->boot_id))
 		return strata__fail(STRATA_EBOOT,
-				    "%s is a leftover of another boot; remove "
-				    "it",
+				    "%s is a leftover of another boot, nobody "
+				    "can use it: remove the file and create the "
+				    "store again",
 				    name);
 	if (id != NULL && memcmp(&head->store_id, id, sizeof(*id)) != 0)
 		return fail_corrupt(name, "it is another store's", size);

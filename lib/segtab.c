@@ -192,10 +192,37 @@ check_size(const struct strata__space *space, uint64_t image_size)
 
 /**** building ****/
 
-/* The file, locked and then named. */
+/* Locked, then named, then opened once more to be filled: the first descriptor
+ * is the lock's, which its mapping keeps. */
 static int
-make_file(struct strata__space *space, uint64_t generation, uint32_t mode,
-	  uint32_t group, int *ret_fd)
+make_named(struct strata__space *space, const char *name, int fd,
+	   struct strata__building *building)
+{
+	uint64_t size;
+	int code;
+
+	code = strata__os_lock_try(fd, 0, 1);
+	if (code == 0)
+		code = strata__os_guard(fd, &building->guard);
+	if (code != 0)
+		return strata__fail_errno(-code, "cannot lock a new region");
+	code = strata__segment_publish(&space->folder, fd, name);
+	if (code == 0)
+		code = strata__segment_open(&space->folder, name,
+					    /* writable= */ true,
+					    space->trusted_uid,
+					    space->geometry->group,
+					    &building->fd, &size);
+	if (code != 0)
+		strata__os_unguard(building->guard);
+	if (code == -ENOENT)
+		return strata__fail_errno(ENOENT, "a new region is gone");
+	return code;
+}
+
+static int
+make_file(struct strata__space *space, uint32_t mode, uint32_t group,
+	  struct strata__building *building)
 {
 	char name[STRATA_SEGMENT_NAME];
 	int code, fd = -1;
@@ -204,19 +231,42 @@ make_file(struct strata__space *space, uint64_t generation, uint32_t mode,
 				     &fd);
 	if (code != 0)
 		return code;
-	code = strata__os_lock_try(fd, 0, 1);
-	if (code != 0)
-		code = strata__fail_errno(-code, "cannot lock a new region");
-	strata__segment_name_region(name, &space->id, generation);
-	if (code == 0)
-		code = strata__segment_publish(&space->folder, fd, name);
+	strata__segment_name_region(name, &space->id, building->generation);
+	code = make_named(space, name, fd, building);
 	if (code != 0) {
 		strata__segment_discard(&space->folder, fd);
 		return code;
 	}
+	close(fd);
 	STRATA_TESTPOINT("segtab.reserve.named");
-	*ret_fd = fd;
 	return 0;
+}
+
+/* Generations can be foreseen, and anybody may take their names in a folder like
+ * /dev/shm: then jump where nobody can follow. */
+static int
+make_new_file(struct strata__space *space, uint32_t mode, uint32_t group,
+	      struct strata__building *building)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint32_t step = 0;
+	int code = STRATA_EEXIST;
+
+	for (int i = 0; code == STRATA_EEXIST && i < 8; i++) {
+		building->generation =
+			strata__count(&counters->next_generation) + step;
+		strata__count_set(&counters->next_generation,
+				  building->generation + 1);
+		code = make_file(space, mode, group, building);
+		if (strata__os_random(&step, sizeof(step)) != 0)
+			step = 1;
+	}
+	if (code == STRATA_EEXIST)
+		code = strata__fail(STRATA_EBUSY,
+				    "somebody takes the names of new regions "
+				    "in %s",
+				    space->folder.path);
+	return code;
 }
 
 static void
@@ -248,7 +298,6 @@ strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
 		       uint64_t image_size, uint32_t mode, uint32_t group,
 		       struct strata__building *ret)
 {
-	struct strata__counters *counters = &space->catalog->counters;
 	struct strata__building building;
 	int code;
 
@@ -265,9 +314,7 @@ strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
 	if (code != 0)
 		return code;
 	STRATA_TESTPOINT("segtab.reserve.charged");
-	building.generation = strata__count(&counters->next_generation);
-	strata__count_set(&counters->next_generation, building.generation + 1);
-	code = make_file(space, building.generation, mode, group, &building.fd);
+	code = make_new_file(space, mode, group, &building);
 	if (code != 0) {
 		strata__space_uncharge(space, building.size);
 		return code;
@@ -320,9 +367,8 @@ strata__segtab_seal(struct strata__space *space,
 void
 strata__building_close(struct strata__building *building)
 {
-	/* A child forked meanwhile has the descriptor, and so the lock, too. */
 	if (building->fd >= 0) {
-		strata__os_unlock(building->fd, 0, 1);
+		strata__os_unguard(building->guard);
 		close(building->fd);
 	}
 	building->fd = -1;

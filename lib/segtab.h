@@ -6,8 +6,9 @@
 
 #include "space.h"
 
-/* A segment that its builder fills. The descriptor carries an exclusive lock on
- * byte 0 of the file: that the builder lives is the kernel's word. */
+/* A segment that its builder fills. The guard keeps an exclusive lock on byte 0
+ * of the file: that the builder lives is the kernel's word, and a child that has
+ * inherited the descriptor is not the builder. */
 struct strata__building {
 	uint32_t index;
 	uint64_t generation;
@@ -15,6 +16,7 @@ struct strata__building {
 	uint64_t size; /* of the segment */
 	uint64_t image_size;
 	int fd;
+	void *guard;
 };
 
 /* Size of the segment that an image of that many bytes needs. */

@@ -514,7 +514,8 @@ segment_still(const struct strata__segment *segment, const struct look *look)
 
 	strata__fence_acquire();
 	return segment_look(segment, look->index, &now) &&
-	       now.generation == look->generation;
+	       now.generation == look->generation &&
+	       now.place == look->place && now.size == look->size;
 }
 
 /* Back to mere addresses. If that fails what is mapped there is a file that is

@@ -20,6 +20,7 @@ struct strata_store {
 	struct strata__wlock wlock;
 
 	pthread_mutex_t mutex; /* pages of handles, counts below */
+	uint8_t *ours; /* a page that a fork wipes: 1 in who attached */
 	struct cds_list_head reader_pages;
 	struct cds_list_head heirs; /* chunks made for the child of a fork */
 	unsigned nr_readers;
@@ -86,6 +87,12 @@ struct strata__reader_page {
 int strata__reader_revive(struct strata_reader *reader);
 void strata__readers_close(struct strata_store *store);
 
+/* Was the handle attached by the parent of this process? Also when the fork
+ * handlers did not run, as after a plain clone. */
+bool strata__is_forked(struct strata_store *store);
+/* Memory that reads as zeroes in children; NULL when it cannot be had. */
+void *strata__wiped_page(void);
+
 /* The process's list of stores and its fork handlers (fork.c). */
 int strata__fork_handlers(void);
 void strata__stores_add(struct strata_store *store);
@@ -96,6 +103,12 @@ extern struct cds_list_head strata__stores;
 
 /**** writing (commit.c, recover.c, reclaim.c) ****/
 
+/* Is the handle attached for writing, by this process? Tells STRATA_EACCES,
+ * STRATA_EFORK. */
+int strata__check_writer(struct strata_store *store);
+/* Lets go of the lock that a session of this thread keeps, before waiting for
+ * somebody who may need it. The session takes it again at its next commit. */
+void strata__session_yield(struct strata_store *store);
 /* Takes the writer lock (unless a session of this thread has it), recovers what
  * a dead writer left, sets dirty. Tells STRATA_EACCES, STRATA_EFORK,
  * STRATA_EGONE, STRATA_ETIMEDOUT, STRATA_ECORRUPT. */
@@ -131,7 +144,7 @@ int strata__edit_drop_dimension(struct strata__edit *edit, uint32_t dimension);
 
 /* The lock of one dimension's load, reload, unload and crystallise. */
 struct strata__dimension_lock {
-	int fd;
+	void *guard;
 };
 int strata__dimension_lock(struct strata_store *store, uint32_t dimension,
 			   struct strata__dimension_lock *ret);

@@ -9,29 +9,11 @@
 #include "meta.h"
 #include "txn.h"
 
-static int
-check_writable(const struct strata_store *store)
-{
-	if (store == NULL)
-		return strata__fail(STRATA_EINVAL, "no store");
-	if (store->wlock.space == NULL)
-		return strata__fail(STRATA_EACCES,
-				    "store '%s' is attached for reading: attach "
-				    "with STRATA_WRITE",
-				    store->name);
-	if (store->wlock.forked)
-		return strata__fail(STRATA_EFORK,
-				    "store '%s' was attached for writing by the "
-				    "parent of this process: attach again",
-				    store->name);
-	return 0;
-}
-
 int
 strata_txn_begin(struct strata_store *store, struct strata_txn **ret_txn)
 {
 	struct strata_txn *txn;
-	int ret = check_writable(store);
+	int ret = strata__check_writer(store);
 
 	if (ret != 0)
 		return ret;
@@ -101,7 +83,7 @@ op_create(struct strata_txn *txn, enum strata__op_kind kind, uint32_t dimension,
 
 	if (txn == NULL)
 		return strata__fail(STRATA_EINVAL, "no transaction");
-	ret = check_writable(txn->store);
+	ret = strata__check_writer(txn->store);
 	if (ret == 0)
 		ret = check_ids(dimension, layer);
 	if (ret != 0)

@@ -432,7 +432,7 @@ strata_verify(struct strata_store *store, int quick,
 
 	if (store == NULL || out == NULL)
 		return strata__fail(STRATA_EINVAL, "verify: bad arguments");
-	verify.exact = store->wlock.space != NULL && !store->wlock.forked;
+	verify.exact = store->wlock.space != NULL && !strata__is_forked(store);
 	ret = strata_reader_open(store, &verify.reader);
 	if (ret != 0)
 		return ret;

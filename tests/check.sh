@@ -22,6 +22,12 @@ unset DESTDIR TESTS VERBOSE CONFIG_SITE STRATA_SHM_DIR STRATA_TEST_LENGTH
 unset ASAN_OPTIONS LSAN_OPTIONS UBSAN_OPTIONS TSAN_OPTIONS
 LC_ALL=C
 export LC_ALL
+# A manifest from outside, where there is one beside the checkout.
+outside=$source_dir/../shared/data/dimensions.json
+if test -f "$outside" && test -z "${STRATA_MANIFEST:-}"; then
+	STRATA_MANIFEST=$outside
+	export STRATA_MANIFEST
+fi
 
 jobs=$(getconf _NPROCESSORS_ONLN)
 shm_dir=/dev/shm

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Which pins segments a scan reads: found by name, judged by owner and mode. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "rcu.h"
+
+/*
+ * Anybody may make files in a folder like /dev/shm. So a name is no proof: a
+ * segment is followed if its owner may read the store, and if it has the right
+ * size; an owner has a quota; and what its owner does to keep us from reading it
+ * is his readers' loss. Only what we ourselves lack (descriptors, memory, the
+ * store's group) stops the scan: to go on would free under living readers.
+ */
+
+/* Is it "<uid>.<suffix>", behind the common part of the names? Whose it really
+ * is the kernel says: in a user namespace ids are others. */
+static bool
+is_pins_name(const char *tail)
+{
+	unsigned uid, suffix;
+	char canonical[32];
+
+	if (sscanf(tail, "%u.%u", &uid, &suffix) != 2 ||
+	    suffix >= STRATA_PINS_SUFFIXES)
+		return false;
+	snprintf(canonical, sizeof(canonical), "%u.%u", uid, suffix);
+	return strcmp(canonical, tail) == 0;
+}
+
+/* Whoever may not read the store has no readers in it, whatever files he makes.
+ */
+static bool
+may_read_store(const struct strata__geometry *geometry, const struct stat *st)
+{
+	return st->st_uid == geometry->owner || st->st_uid == 0 ||
+		st->st_uid == geteuid() || (geometry->mode & 0004) != 0 ||
+		((geometry->mode & 0040) != 0 && st->st_gid == geometry->group);
+}
+
+/* Has it the mode and group that rcu.c gives it, for writers of that group? Then
+ * it is we who lack the group, and not its owner who plays tricks. */
+static bool
+is_meant_for_us(const struct strata__geometry *geometry, const struct stat *st)
+{
+	uint32_t mode = 0600 | (geometry->mode & 0044);
+
+	if (st->st_uid != geometry->owner)
+		mode |= 0040;
+	return (st->st_mode & 07777) == mode && st->st_gid == geometry->group;
+}
+
+int
+strata__pins_unreadable(uint32_t owner, int err)
+{
+	return strata__fail_errno(err,
+				  "cannot look at the readers of user %u, so "
+				  "nothing can be reclaimed",
+				  owner);
+}
+
+/* Is it our want that keeps us from opening it? Then to go on would free under
+ * living readers. All else is its owner's doing, and harm. */
+static bool
+is_our_fault(const struct strata__rcu *rcu, const struct stat *st, int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM || err == EIO ||
+		(err == EACCES && is_meant_for_us(rcu->space->geometry, st));
+}
+
+/* The segment's descriptor; -1: vandalised or gone, not to be followed. */
+static int
+pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
+	       int *ret_fd)
+{
+	const struct strata__geometry *geometry = rcu->space->geometry;
+	int folder = rcu->space->folder.fd;
+	int fd;
+
+	*ret_fd = -1;
+	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    !S_ISREG(st->st_mode) ||
+	    (uint64_t)st->st_size != geometry->pins_size ||
+	    !may_read_store(geometry, st))
+		return 0;
+	fd = openat(folder, name,
+		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return is_our_fault(rcu, st, errno) ?
+			strata__pins_unreadable(st->st_uid, errno) :
+			0;
+	if (fstat(fd, st) != 0 || !S_ISREG(st->st_mode) ||
+	    !may_read_store(geometry, st)) {
+		close(fd); /* another one by now */
+		return 0;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static struct strata__pins_file *
+pins_file_find(struct strata__rcu *rcu, uint64_t inode)
+{
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		if (rcu->files[i].fd >= 0 && rcu->files[i].inode == inode)
+			return &rcu->files[i];
+	return NULL;
+}
+
+/* Over his quota an owner loses one that has no name any more: its readers are
+ * his own. */
+static struct strata__pins_file *
+pins_file_evict(struct strata__rcu *rcu, uint32_t owner)
+{
+	struct strata__pins_file *nameless = NULL;
+	unsigned nr = 0;
+
+	for (size_t i = 0; i < rcu->nr_files; i++) {
+		struct strata__pins_file *file = &rcu->files[i];
+
+		if (file->fd < 0 || file->owner != owner)
+			continue;
+		nr++;
+		if (!file->listed)
+			nameless = file;
+	}
+	if (nr < STRATA_PINS_FILES_PER_USER || nameless == NULL)
+		return NULL;
+	close(nameless->fd);
+	nameless->fd = -1;
+	return nameless;
+}
+
+/* A place in the table: places are not moved while anybody naps over them. */
+static struct strata__pins_file *
+pins_file_place(struct strata__rcu *rcu, uint32_t owner)
+{
+	struct strata__pins_file *files;
+
+	files = pins_file_evict(rcu, owner);
+	if (files != NULL)
+		return files;
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		if (rcu->files[i].fd < 0)
+			return &rcu->files[i];
+	files = realloc(rcu->files, (rcu->nr_files + 1) * sizeof(*files));
+	if (files == NULL)
+		return NULL;
+	rcu->files = files;
+	return &files[rcu->nr_files++];
+}
+
+static unsigned
+nr_listed_of(const struct strata__rcu *rcu, uint32_t owner)
+{
+	unsigned nr = 0;
+
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		nr += rcu->files[i].fd >= 0 && rcu->files[i].listed &&
+			rcu->files[i].owner == owner;
+	return nr;
+}
+
+static int
+pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
+{
+	struct strata__pins_file *file;
+	struct stat st;
+	int fd, ret;
+
+	file = pins_file_find(rcu, inode);
+	if (file != NULL) {
+		file->listed = true;
+		return 0;
+	}
+	ret = pins_file_open(rcu, name, &st, &fd);
+	if (ret != 0 || fd < 0)
+		return ret;
+	if (nr_listed_of(rcu, st.st_uid) >= STRATA_PINS_FILES_PER_USER) {
+		close(fd);
+		return 0;
+	}
+	file = pins_file_place(rcu, st.st_uid);
+	if (file == NULL) {
+		close(fd);
+		return strata__pins_unreadable(st.st_uid, ENOMEM);
+	}
+	*file = (struct strata__pins_file){
+		.fd = fd, .owner = st.st_uid, .inode = inode, .listed = true
+	};
+	return 0;
+}
+
+/* A segment that lost its name is followed for as long as a reader lives in
+ * it. */
+static void
+pins_files_weed(struct strata__rcu *rcu)
+{
+	uint64_t size = rcu->space->geometry->pins_size;
+
+	for (size_t i = 0; i < rcu->nr_files; i++) {
+		struct strata__pins_file *file = &rcu->files[i];
+
+		if (file->fd < 0 || file->listed ||
+		    strata__os_is_locked(file->fd, 0, size) != 0)
+			continue;
+		close(file->fd);
+		file->fd = -1;
+	}
+}
+
+static int
+pins_list(struct strata__rcu *rcu)
+{
+	char pattern[STRATA_SEGMENT_NAME];
+	struct dirent *entry;
+	size_t length;
+	DIR *dir;
+	int fd, ret = 0;
+
+	strata__segment_name_pins(pattern, &rcu->space->id, 0, 0);
+	length = strlen(pattern) - strlen("0.0");
+	fd = openat(rcu->space->folder.fd, ".",
+		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (dir == NULL) {
+		ret = strata__fail_errno(errno, "cannot list the readers in %s",
+					 rcu->space->folder.path);
+		if (fd >= 0)
+			close(fd);
+		return ret;
+	}
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		rcu->files[i].listed = false;
+	while (ret == 0 && (entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, pattern, length) == 0 &&
+		    is_pins_name(entry->d_name + length))
+			ret = pins_file_add(rcu, entry->d_name, entry->d_ino);
+	closedir(dir);
+	if (ret == 0)
+		pins_files_weed(rcu);
+	return ret;
+}
+
+/*
+ * Listing the folder at every scan would cost more than the scan. A folder whose
+ * time of modification is as it was at a listing that was made at least two
+ * ticks after that time has the same names.
+ */
+int
+strata__pins_list(struct strata__rcu *rcu)
+{
+	struct stat st;
+	int64_t mtime;
+	uint64_t now = strata__os_realtime_ns();
+	int ret;
+
+	if (fstat(rcu->space->folder.fd, &st) != 0)
+		return strata__fail_errno(errno, "cannot look at %s",
+					  rcu->space->folder.path);
+	mtime = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec;
+	if (rcu->listing_settled && mtime == rcu->listed_mtime_ns)
+		return 0;
+	ret = pins_list(rcu);
+	if (ret != 0)
+		return ret;
+	rcu->listed_mtime_ns = mtime;
+	rcu->listing_settled = (int64_t)now - mtime > 20 * 1000 * 1000;
+	return 0;
+}
