@@ -63,7 +63,7 @@ strata__light_fence(bool full)
 {
 	if (STRATA_BROKEN(STRATA_NO_LIGHT_FENCE))
 		return;
-	if (full)
+	if (__builtin_expect(full, false))
 		strata__fence_seq_cst();
 	else
 		atomic_signal_fence(memory_order_seq_cst);

@@ -84,6 +84,7 @@ strata__heavy_fence(struct strata__rcu *rcu)
 	if (STRATA_BROKEN(STRATA_NO_HEAVY_FENCE))
 		return 0;
 #ifdef STRATA_TSAN
+	(void)rcu;
 	strata__fence_seq_cst();
 #else
 	if (!rcu->space->geometry->membarrier) {

@@ -21,22 +21,37 @@ lock_gone(struct strata_reader *reader)
 			    reader->store->name);
 }
 
-/* Regions were loaded since this process last looked. The section has begun: a
- * region that cannot be mapped is an error of its layers only. */
-static void __attribute__((noinline, cold))
-lock_refresh(struct strata_reader *reader)
+/*
+ * The store's segment epoch is not the one that this handle has seen. Regions
+ * that were loaded since this process last looked are mapped. The section has
+ * begun: a region that cannot be mapped is an error of its layers only.
+ */
+static int __attribute__((noinline, cold))
+lock_refresh(struct strata_reader *reader, uint64_t epoch)
 {
-	(void)strata__space_refresh(&reader->store->space, /* retry= */ false);
+	struct strata__space *space = &reader->store->space;
+
+	if (epoch != atomic_load_explicit(&space->mapped_epoch,
+					  memory_order_acquire))
+		(void)strata__space_refresh(space, /* retry= */ false);
+	reader->unmapped = atomic_load_explicit(&space->nr_unmapped,
+						memory_order_relaxed) != 0;
+	/* While some are missing, or could not be looked at, the next lock
+	 * comes here again: they may be mapped by then. */
+	reader->epoch = !reader->unmapped &&
+			epoch == atomic_load_explicit(&space->mapped_epoch,
+						      memory_order_acquire) ?
+		epoch :
+		0;
+	return 0;
 }
 
-static int
+static inline int
 lock_outermost(struct strata_reader *reader)
 {
-	const struct strata__hot *hot = reader->hot;
+	struct strata__hot *hot = (struct strata__hot *)reader->hot;
 	struct strata__slot *slot = reader->slot;
-	struct strata__space *space = &reader->store->space;
-	_Atomic uint64_t *version_p = (_Atomic uint64_t *)&hot->version;
-	uint64_t version, pin, root;
+	uint64_t version, pin, root, epoch;
 
 	pin = ++reader->sections << STRATA_VERSION_BITS;
 	atomic_store_explicit(&slot->sections, reader->sections,
@@ -44,7 +59,8 @@ lock_outermost(struct strata_reader *reader)
 	do {
 		/* Letter A: pairs with COMMIT in edit.c. What that version
 		 * reaches, and its segment epoch, are there. */
-		version = atomic_load_explicit(version_p, memory_order_acquire);
+		version = atomic_load_explicit(&hot->version,
+					       memory_order_acquire);
 		if (unlikely((version & STRATA_VERSION_DEAD) != 0))
 			return lock_gone(reader);
 		STRATA_TESTPOINT("reader.lock.version-read");
@@ -55,16 +71,15 @@ lock_outermost(struct strata_reader *reader)
 		 * before the loads below, and all loads after, are done. */
 		strata__light_fence(reader->full_fence);
 		/* Letter C: pairs with the store of the root in edit.c. */
-		root = atomic_load_explicit(
-			(_Atomic uint64_t *)&hot->roots[version & 1],
-			memory_order_acquire);
+		root = atomic_load_explicit(&hot->roots[version & 1],
+					    memory_order_acquire);
 		/* Orders the root before the validating load. */
 		strata__fence_acquire();
 		if (STRATA_BROKEN(STRATA_NO_VALIDATION))
 			break;
 		/* Letter A again: a pin that a scan missed is of a version that
 		 * was current after the fence, which reaches no candidate. */
-	} while (unlikely(atomic_load_explicit(version_p,
+	} while (unlikely(atomic_load_explicit(&hot->version,
 					       memory_order_relaxed) !=
 			  version));
 	reader->pin = pin | version;
@@ -73,22 +88,21 @@ lock_outermost(struct strata_reader *reader)
 	atomic_store_explicit(&reader->thread, strata__thread(),
 			      memory_order_relaxed);
 	/* Letter E: the epoch was raised before the version was stored. */
-	if (unlikely(atomic_load_explicit(
-			     (_Atomic uint64_t *)&hot->segment_epoch,
-			     memory_order_relaxed) !=
-		     atomic_load_explicit(&space->mapped_epoch,
-					  memory_order_acquire)))
-		lock_refresh(reader);
-	reader->unmapped = atomic_load_explicit(&space->nr_unmapped,
-						memory_order_relaxed) != 0;
+	epoch = atomic_load_explicit(&hot->segment_epoch,
+				     memory_order_relaxed);
+	if (unlikely(epoch != reader->epoch))
+		return lock_refresh(reader, epoch);
 	return 0;
 }
 
 static int __attribute__((noinline, cold))
 lock_revived(struct strata_reader *reader)
 {
-	int ret = strata__reader_revive(reader);
+	int ret;
 
+	if (reader == NULL)
+		return strata__fail(STRATA_EINVAL, "no reader");
+	ret = strata__reader_revive(reader);
 	if (ret != 0)
 		return ret;
 	if (reader->depth != 0) {
@@ -101,11 +115,9 @@ lock_revived(struct strata_reader *reader)
 int
 strata_read_lock(struct strata_reader *reader)
 {
-	if (unlikely(reader == NULL))
-		return strata__fail(STRATA_EINVAL, "no reader");
-	if (unlikely(reader->hot == NULL))
+	if (unlikely(reader == NULL || reader->hot == NULL))
 		return lock_revived(reader);
-	if (reader->depth != 0) {
+	if (unlikely(reader->depth != 0)) {
 		reader->depth++;
 		return 0;
 	}
@@ -141,7 +153,7 @@ strata_read_unlock(struct strata_reader *reader)
 
 	if (unlikely(reader == NULL || reader->depth == 0))
 		return unlock_refused(reader);
-	if (--reader->depth != 0)
+	if (unlikely(--reader->depth != 0))
 		return 0;
 	slot = reader->slot;
 	pin = atomic_load_explicit(&slot->pin, memory_order_relaxed);
@@ -192,9 +204,11 @@ is_mapped(struct strata_reader *reader, const struct strata_entry *entry)
 		strata__space_is_mapped(&reader->store->space, entry->content);
 }
 
-int
-strata_find(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
-	    const struct strata_entry **ret_entry)
+/* Whatever is not the usual case of strata_find(): answers that are errors, and
+ * stores of many dimensions or layers. */
+static int __attribute__((noinline))
+find_any(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
+	 const struct strata_entry **ret_entry)
 {
 	const struct strata_entry *entry;
 	uint64_t slot;
@@ -211,6 +225,24 @@ strata_find(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 		return STRATA_ENOLAYER;
 	if (unlikely(!is_mapped(reader, entry)))
 		return not_mapped(dimension);
+	*ret_entry = entry;
+	return 0;
+}
+
+int
+strata_find(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
+	    const struct strata_entry **ret_entry)
+{
+	const struct strata_entry *entry;
+
+	if (unlikely(reader == NULL || reader->pin == 0))
+		return outside(reader);
+	entry = strata__tree_near(reader->window, reader->root, dimension,
+				  layer);
+	if (unlikely(entry == NULL ||
+		     (entry->flags & STRATA_ENTRY_PRESENT) == 0 ||
+		     reader->unmapped))
+		return find_any(reader, dimension, layer, ret_entry);
 	*ret_entry = entry;
 	return 0;
 }

@@ -24,7 +24,7 @@ struct strata_store {
 	struct cds_list_head reader_pages;
 	struct cds_list_head heirs; /* chunks made for the child of a fork */
 	unsigned nr_readers;
-	unsigned nr_txns;
+	_Atomic unsigned nr_txns; /* open ones */
 
 	/* Writing; under the writer lock. */
 	struct strata__edit edit;
@@ -67,7 +67,8 @@ struct strata_reader {
 	struct strata_store *store;
 	struct strata__chunk *chunk;
 	_Atomic(void *) thread; /* that locked it last */
-	uint64_t unused[6];
+	uint64_t epoch; /* segment epoch whose regions are mapped; 0: unknown */
+	uint64_t unused[5];
 };
 _Static_assert(sizeof(struct strata_reader) == 128, "two lines");
 
