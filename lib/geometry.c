@@ -50,9 +50,9 @@ static const struct {
 static uint64_t
 stride_of(uint64_t block_size)
 {
-	return block_size < (UINT64_C(16) << 10)
-		       ? block_size
-		       : block_size + STRATA_BLOCK_SLACK;
+	return block_size + (block_size < (UINT64_C(16) << 10)
+				     ? STRATA_NODE_SLACK
+				     : STRATA_BLOCK_SLACK);
 }
 
 static int

@@ -198,6 +198,9 @@ _Static_assert(sizeof(struct strata__head) + sizeof(struct strata__geometry) <=
 /* Blocks of 16 KiB and more are this much longer than their size: an odd number
  * of lines, so that they spread over the cache; room for usual metadata. */
 #define STRATA_BLOCK_SLACK (5 * 64)
+/* Nodes, too, are an odd number of lines apart: what lookups touch in them lies
+ * at the same offsets, and would share a few sets of the cache. */
+#define STRATA_NODE_SLACK (3 * 64)
 /* Node blocks that only removals may take, so that space can be freed. */
 #define STRATA_NODE_RESERVE 64
 

@@ -398,7 +398,7 @@ Test(segtab, a_sweep_removes_what_no_entry_names)
 	cr_assert(has_file(kept.generation) && has_file(held.generation));
 	cr_assert_not(has_file(lost.generation));
 	cr_assert_eq(nr_region_files(), 4);
-	close(held.fd);
+	strata__building_close(&held);
 	cr_assert_eq(strata__segtab_sweep(space), 1);
 }
 

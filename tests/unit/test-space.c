@@ -45,7 +45,7 @@ Test(geometry, defaults_are_those_of_the_manual)
 		const struct strata__class *c = &g.classes[i];
 
 		cr_expect_eq(c->block_size, sizes[i]);
-		cr_expect_eq(c->stride, sizes[i] + (i > 0 ? 320 : 0));
+		cr_expect_eq(c->stride, sizes[i] + (i > 0 ? 320 : 192));
 		cr_expect_leq(c->max_size, shares[i] * MIB);
 		cr_expect_gt(c->max_size, shares[i] * MIB - c->stride);
 		cr_expect_eq(c->nr_blocks, 4 * c->max_size / c->stride);
@@ -681,9 +681,10 @@ Test(space, used_counts_blocks_and_regions)
 	strata__count_set(&counters->classes[1].retired, 2);
 	region_add(0, 1, place_of(0), "one");
 	cr_expect_eq(strata__space_used(&writer),
-		     3 * 4096 + 2 * (16384 + 320) + REGION_SIZE);
+		     3 * (4096 + 192) + 2 * (16384 + 320) + REGION_SIZE);
 	region_state(0, STRATA_DYING);
-	cr_expect_eq(strata__space_used(&reader), 3 * 4096 + 2 * (16384 + 320));
+	cr_expect_eq(strata__space_used(&reader),
+		     3 * (4096 + 192) + 2 * (16384 + 320));
 }
 
 Test(space, pressure_rises_in_steps)
