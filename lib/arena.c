@@ -28,6 +28,9 @@
  */
 #define CHUNK_SIZE ((size_t)64 << 10)
 #define SHARED_MAX (SANITIZED ? (size_t)0 : CHUNK_SIZE / 4)
+/* What a small transaction stages fits into the arena itself, whose size is one
+ * that malloc has at hand. */
+#define FIRST_SIZE (SANITIZED ? (size_t)16 : (size_t)768)
 #define ALIGN      ((size_t)16)
 
 struct chunk {
@@ -41,7 +44,9 @@ struct strata__arena {
 	struct chunk *chunks;
 	char *at, *end; /* what is left of the shared chunk */
 	uint64_t cap, bytes;
-	int source; /* jemalloc arena, or -1: malloc */
+	int source; /* jemalloc arena, or -1: malloc; taken with a chunk */
+	bool source_taken, first_used;
+	_Alignas(ALIGN) char first[FIRST_SIZE];
 };
 
 /**** jemalloc, if the process has it ****/
@@ -138,6 +143,10 @@ chunk_add(struct strata__arena *arena, size_t size)
 
 	if (whole > arena->cap - arena->bytes)
 		return NULL;
+	if (!arena->source_taken) {
+		arena->source = source_take();
+		arena->source_taken = true;
+	}
 	chunk = chunk_memory(arena->source, whole);
 	if (chunk == NULL)
 		return NULL;
@@ -151,12 +160,17 @@ chunk_add(struct strata__arena *arena, size_t size)
 struct strata__arena *
 strata__arena_create(uint64_t cap_bytes)
 {
-	struct strata__arena *arena = calloc(1, sizeof(*arena));
+	struct strata__arena *arena = malloc(sizeof(*arena));
 
 	if (arena == NULL)
 		return NULL;
+	arena->chunks = NULL;
+	arena->at = arena->end = NULL;
 	arena->cap = cap_bytes;
-	arena->source = source_take();
+	arena->bytes = 0;
+	arena->source = -1;
+	arena->source_taken = false;
+	arena->first_used = SANITIZED;
 	return arena;
 }
 
@@ -164,8 +178,17 @@ strata__arena_create(uint64_t cap_bytes)
 static bool
 chunk_share(struct strata__arena *arena, size_t least)
 {
-	struct chunk *chunk = chunk_add(arena, CHUNK_SIZE - CHUNK_HEAD);
+	struct chunk *chunk;
 
+	if (!arena->first_used && least <= FIRST_SIZE &&
+	    FIRST_SIZE <= arena->cap - arena->bytes) {
+		arena->first_used = true;
+		arena->bytes += FIRST_SIZE;
+		arena->at = arena->first;
+		arena->end = arena->first + FIRST_SIZE;
+		return true;
+	}
+	chunk = chunk_add(arena, CHUNK_SIZE - CHUNK_HEAD);
 	if (chunk == NULL)
 		chunk = chunk_add(arena, least);
 	if (chunk == NULL)

@@ -100,12 +100,14 @@ static int
 check_idle(struct strata_store *store)
 {
 	struct strata__reader_page *page;
+	unsigned nr_txns = atomic_load_explicit(&store->nr_txns,
+						memory_order_relaxed);
 
-	if (store->nr_txns != 0)
+	if (nr_txns != 0)
 		return strata__fail(STRATA_EINVAL,
 				    "%u transactions are open: commit or abort "
 				    "them before detaching",
-				    store->nr_txns);
+				    nr_txns);
 	if (atomic_load_explicit(&store->session_thread,
 				 memory_order_relaxed) != NULL)
 		return strata__fail(STRATA_EINVAL,

@@ -60,21 +60,30 @@ is_present(const struct strata_entry *entry)
 	return (entry->flags & STRATA_ENTRY_PRESENT) != 0;
 }
 
-/* A node of the edit's own, all zero: the memory of a block is as its last
- * user left it. */
+/* A node of the edit's own; its memory is as its last user left it. */
 static int
-node_take(struct strata__edit *edit, uint64_t *ret_ref)
+node_take_raw(struct strata__edit *edit, uint64_t *ret_ref)
 {
 	struct strata__block block;
 	int rc;
 
 	rc = strata__edit_take(edit, STRATA_NODE_SIZE, STRATA_TAKE_NODE,
 			       &block);
-	if (rc != 0)
-		return rc;
-	*ret_ref = strata__block_ref(edit->space, &block);
-	memset(strata__node_at(edit->space, *ret_ref), 0, STRATA_NODE_SIZE);
-	return 0;
+	if (rc == 0)
+		*ret_ref = strata__block_ref(edit->space, &block);
+	return rc;
+}
+
+/* The same, all zero. */
+static int
+node_take(struct strata__edit *edit, uint64_t *ret_ref)
+{
+	int rc = node_take_raw(edit, ret_ref);
+
+	if (rc == 0)
+		memset(strata__node_at(edit->space, *ret_ref), 0,
+		       STRATA_NODE_SIZE);
+	return rc;
 }
 
 /* Makes the node that *ref refers to the edit's own; *ref lies in such a node
@@ -88,7 +97,7 @@ own(struct strata__edit *edit, uint64_t *ref)
 
 	if (strata__edit_owns(edit, old))
 		return 0;
-	rc = node_take(edit, &copy);
+	rc = node_take_raw(edit, &copy);
 	if (rc != 0)
 		return rc;
 	memcpy(strata__node_at(edit->space, copy),

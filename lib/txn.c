@@ -17,7 +17,7 @@ strata_txn_begin(struct strata_store *store, struct strata_txn **ret_txn)
 
 	if (ret != 0)
 		return ret;
-	txn = calloc(1, sizeof(*txn));
+	txn = malloc(sizeof(*txn));
 	if (txn != NULL)
 		/* More than the store can hold need not be staged. */
 		txn->arena = strata__arena_create(
@@ -30,9 +30,7 @@ strata_txn_begin(struct strata_store *store, struct strata_txn **ret_txn)
 	txn->store = store;
 	txn->only_removes = true;
 	CDS_INIT_LIST_HEAD(&txn->ops);
-	pthread_mutex_lock(&store->mutex);
-	store->nr_txns++;
-	pthread_mutex_unlock(&store->mutex);
+	atomic_fetch_add_explicit(&store->nr_txns, 1, memory_order_relaxed);
 	*ret_txn = txn;
 	return 0;
 }
@@ -42,9 +40,8 @@ strata_txn_abort(struct strata_txn *txn)
 {
 	if (txn == NULL)
 		return;
-	pthread_mutex_lock(&txn->store->mutex);
-	txn->store->nr_txns--;
-	pthread_mutex_unlock(&txn->store->mutex);
+	atomic_fetch_sub_explicit(&txn->store->nr_txns, 1,
+				  memory_order_relaxed);
 	strata__arena_destroy(txn->arena);
 	free(txn);
 }
@@ -156,7 +153,7 @@ stage_attrs(struct strata_txn *txn, struct strata__op *op,
 	meta = strata__arena_alloc(txn->arena, op->meta_size);
 	if (meta == NULL)
 		return no_memory(op->meta_size);
-	strata__meta_encode(attrs, strata__os_realtime_ns(), meta);
+	strata__meta_encode(attrs, strata__os_realtime_coarse_ns(), meta);
 	op->meta = meta;
 	if (attrs != NULL) {
 		op->frequency = attrs->frequency;

@@ -337,7 +337,7 @@ struct strata_entry {
 /** A layer's metadata, decoded; the strings lie in the store. */
 struct strata_meta {
 	const char *name; /**< NUL-terminated UTF-8, "" when none */
-	uint64_t created_ns; /**< CLOCK_REALTIME of the put */
+	uint64_t created_ns; /**< CLOCK_REALTIME of the put, to a few ms */
 	uint32_t nr_keywords;
 	const char *keywords[STRATA_KEYWORDS_MAX];
 };
