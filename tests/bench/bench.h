@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* What all benches share: options, clock, chance, interleaving, tables. */
+#ifndef STRATA_BENCH_H
+#define STRATA_BENCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "strata/strata.h"
+
+/*
+ * A figure of a bench says something only beside the figure of a peer from the
+ * same run. So peers are columns of one table: each repetition runs all of them
+ * one after the other, ratios are taken within a repetition, and what is
+ * printed is the median of the repetitions with the least and the most. A
+ * machine that is busy with other things then disturbs all columns alike, or
+ * shows itself in the distance of least and most.
+ */
+
+#define BENCH_REPETITIONS_MAX 101
+
+struct bench {
+	bool quick;
+	uint64_t seed;
+	unsigned repetitions; /* odd */
+	const char *folder;   /* of the segments; for other files, too */
+};
+
+/* Reads --quick, --seed=N and --repetitions=N; prints the head of the output:
+ * what is measured, machine, kernel, seed. Makes the folder of the segments. */
+void bench_begin(struct bench *bench, int argc, char **argv, const char *what);
+/* The folder must be empty again. */
+void bench_end(void);
+
+uint64_t bench_now_ns(void);
+/* Best effort: a machine may have one CPU, or forbid it. */
+void bench_pin(unsigned cpu);
+/* Keeps the compiler from leaving out what gave this value. */
+void bench_use(uint64_t value);
+
+/* Random numbers that a seed repeats. */
+uint64_t bench_random(uint64_t *state);
+/* A random order of 0 to nr - 1 that is one cycle: next[i] follows i
+ * (Sattolo's algorithm). */
+void bench_cycle(uint32_t *next, uint32_t nr, uint64_t *state);
+void bench_shuffle(uint32_t *items, uint32_t nr, uint64_t *state);
+
+/**** figures ****/
+
+struct bench_figure {
+	double median, min, max;
+};
+
+struct bench_column {
+	const char *name;
+	double (*run)(void *arg); /* once; gives its value */
+	void *arg;
+	double values[BENCH_REPETITIONS_MAX]; /* of the repetitions */
+};
+
+/* Runs all columns, once without counting, then repetitions times. */
+void bench_interleave(const struct bench *bench, struct bench_column *columns,
+		      size_t nr);
+struct bench_figure bench_figure(const double *values, unsigned nr);
+/* Of one column to another. */
+struct bench_figure bench_ratio(const struct bench *bench,
+				const struct bench_column *column,
+				const struct bench_column *to);
+/* A line for each column: its figure, and its ratio to the first one. */
+void bench_print(const struct bench *bench, const char *unit,
+		 const struct bench_column *columns, size_t nr);
+/* The share (0 to 1) of values that is not above what this gives; sorts them.
+ */
+double bench_quantile(double *values, size_t nr, double share);
+
+/**** stores ****/
+
+/* A store of the given limits, with a name of its own, attached for writing.
+ * max_limit 0: the default. */
+struct strata_store *bench_store(const char *what, uint64_t limit,
+				 uint64_t max_limit);
+/* Detaches and destroys it. */
+void bench_store_end(struct strata_store *store);
+/* Loads a dimension as a region: layers 0 to nr - 1, one after the other in
+ * contents, of size bytes each. */
+void bench_load(const struct bench *bench, struct strata_store *store,
+		uint32_t dimension, const void *contents, uint32_t nr,
+		size_t size);
+
+#endif

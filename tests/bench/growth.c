@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* The time of a lookup and of a commit as the number of layers grows. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "proc.h"
+
+/*
+ * Stores of 280 to 100 000 layers of 64 bytes, in two shapes: 14 dimensions, of
+ * more and more layers; and dimensions of 20 layers, more and more of them. All
+ * are attached at the same time, so that their figures are interleaved.
+ *
+ * Looking at the same 280 layers in each says what the index costs when it
+ * grows. Looking at random ones over all says what the caches cost, too; for
+ * that, "raw" follows nothing but pointers to the very same entries, and from
+ * them to the contents: three loads that miss as the store's miss.
+ */
+
+#define CORE      14
+#define PER_SMALL 20
+#define SAME      280
+#define SIZE      64
+#define LARGE     (16 << 10)
+#define LIMIT     (UINT64_C(512) << 20)
+/* Each region takes 2 MiB of addresses at least, and their room is a multiple
+ * of this. */
+#define MAX_LIMIT (UINT64_C(8) << 30)
+#define NR_TOTALS 4
+#define SHAPES    2
+
+static const uint32_t totals[NR_TOTALS] = {280, 1000, 10000, 100000};
+
+struct link {
+	uint32_t dimension, layer;
+	uint64_t index;
+	uint64_t filler[6];
+};
+_Static_assert(sizeof(struct link) == SIZE, "a content");
+
+struct key {
+	uint32_t dimension, layer;
+};
+
+struct grown {
+	uint32_t shape, total, per_dimension, nr_dimensions;
+	struct strata_store *store;
+	struct strata_reader *reader;
+	const struct strata_entry **entries; /* of the raw peer */
+	const char *window;
+	struct key same[SAME];
+	uint32_t next_same;
+};
+
+static struct grown grown[SHAPES][NR_TOTALS];
+static char content[LARGE];
+static uint64_t steps, commits;
+
+static struct key
+key_of(const struct grown *g, uint32_t index)
+{
+	return (struct key){index / g->per_dimension + 1,
+			    index % g->per_dimension};
+}
+
+/**** set-up ****/
+
+/* The order of the random lookups is in the contents: one cycle. */
+static void
+load_all(const struct bench *bench, struct grown *g, uint64_t *random)
+{
+	uint32_t *next = malloc(g->total * sizeof(*next));
+	struct link *links = calloc(g->per_dimension, sizeof(*links));
+	uint32_t index, nr = 0;
+
+	need(next != NULL && links != NULL, "memory");
+	bench_cycle(next, g->total, random);
+	for (index = 0; index < g->total; index++) {
+		struct key key = key_of(g, index), to = key_of(g, next[index]);
+
+		links[key.layer] = (struct link){.dimension = to.dimension,
+						 .layer = to.layer,
+						 .index = next[index]};
+		nr = key.layer + 1;
+		if (nr == g->per_dimension || index == g->total - 1)
+			bench_load(bench, g->store, key.dimension, links, nr,
+				   SIZE);
+	}
+	free(next);
+	free(links);
+}
+
+/* Those that all stores have: 20 of each of the first 14 dimensions. */
+static void
+same_choose(struct grown *g, uint64_t *random)
+{
+	uint32_t order[SAME];
+
+	for (uint32_t i = 0; i < SAME; i++)
+		order[i] = i;
+	bench_shuffle(order, SAME, random);
+	for (uint32_t i = 0; i < SAME; i++)
+		g->same[order[i]] =
+			(struct key){i / PER_SMALL + 1, i % PER_SMALL};
+}
+
+static const struct strata_entry *
+find(const struct grown *g, struct key key)
+{
+	const struct strata_entry *entry;
+
+	if (strata_find(g->reader, key.dimension, key.layer, &entry) != 0)
+		need(false, "find %" PRIu32 " %" PRIu32, key.dimension,
+		     key.layer);
+	return entry;
+}
+
+/* The raw peer runs before anything is committed, outside of any section: the
+ * entries stay until then. */
+static void
+entries_note(struct grown *g)
+{
+	g->entries = malloc(g->total * sizeof(const struct strata_entry *));
+	need(g->entries != NULL, "memory");
+	need(strata_read_lock(g->reader) == 0, "lock");
+	for (uint32_t i = 0; i < g->total; i++)
+		g->entries[i] = find(g, key_of(g, i));
+	g->window = (const char *)strata_data(g->reader, g->entries[0]) -
+		    g->entries[0]->content;
+	need(strata_read_unlock(g->reader) == 0, "unlock");
+}
+
+static void
+grown_setup(const struct bench *bench, uint32_t shape, uint32_t i,
+	    uint64_t *random)
+{
+	struct grown *g = &grown[shape][i];
+	char what[32];
+
+	g->shape = shape;
+	g->total = totals[i];
+	g->per_dimension =
+		shape == 0 ? (g->total + CORE - 1) / CORE : PER_SMALL;
+	g->nr_dimensions = (g->total + g->per_dimension - 1) / g->per_dimension;
+	snprintf(what, sizeof(what), "growth%" PRIu32 ".%" PRIu32, shape,
+		 g->total);
+	g->store = bench_store(what, LIMIT, MAX_LIMIT);
+	load_all(bench, g, random);
+	need(strata_reader_open(g->store, &g->reader) == 0, "reader");
+	same_choose(g, random);
+	entries_note(g);
+}
+
+/**** what is measured ****/
+
+static double
+per_step(uint64_t start, uint64_t nr)
+{
+	return (double)(bench_now_ns() - start) / (double)nr;
+}
+
+/* What is found decides, by a bit that is always 0, what is looked for next. */
+static double
+lookup_same(void *arg)
+{
+	const struct grown *g = arg;
+	uint64_t start = bench_now_ns();
+	uint32_t i = 0;
+
+	for (uint64_t step = 0; step < steps; step++) {
+		const struct link *link;
+
+		if (strata_read_lock(g->reader) != 0)
+			need(false, "lock");
+		link = strata_data(g->reader, find(g, g->same[i]));
+		i = i + 1 + (uint32_t)link->filler[0];
+		if (i == SAME)
+			i = 0;
+		if (strata_read_unlock(g->reader) != 0)
+			need(false, "unlock");
+	}
+	return per_step(start, steps);
+}
+
+static double
+lookup_random(void *arg)
+{
+	const struct grown *g = arg;
+	uint64_t start = bench_now_ns();
+	struct key key = {1, 0};
+
+	for (uint64_t step = 0; step < steps; step++) {
+		const struct link *link;
+
+		if (strata_read_lock(g->reader) != 0)
+			need(false, "lock");
+		link = strata_data(g->reader, find(g, key));
+		key = (struct key){link->dimension, link->layer};
+		if (strata_read_unlock(g->reader) != 0)
+			need(false, "unlock");
+	}
+	bench_use(key.layer);
+	return per_step(start, steps);
+}
+
+static double
+lookup_raw(void *arg)
+{
+	const struct grown *g = arg;
+	uint64_t start = bench_now_ns();
+	uint64_t index = 0;
+
+	for (uint64_t step = 0; step < steps; step++) {
+		const struct strata_entry *entry = g->entries[index];
+
+		index = ((const struct link *)(const void *)(g->window +
+							     entry->content))
+				->index;
+	}
+	bench_use(index);
+	return per_step(start, steps);
+}
+
+static double
+commit_same(struct grown *g, size_t size)
+{
+	struct strata_writer *writer;
+	struct strata_txn *txn;
+	uint64_t start;
+	double time;
+
+	need(strata_writer_open(g->store, &writer) == 0, "session");
+	start = bench_now_ns();
+	for (uint64_t i = 0; i < commits; i++) {
+		struct key key = g->same[g->next_same];
+
+		g->next_same = (g->next_same + 1) % SAME;
+		if (strata_txn_begin(g->store, &txn) != 0 ||
+		    strata_put(txn, key.dimension, key.layer, NULL, content,
+			       size, STRATA_PUT_BORROW) != 0 ||
+		    strata_txn_commit(txn, NULL) != 0)
+			need(false, "commit");
+	}
+	time = per_step(start, commits);
+	need(strata_writer_close(writer) == 0, "session");
+	return time;
+}
+
+static double
+commit_tiny(void *arg)
+{
+	return commit_same(arg, SIZE);
+}
+
+static double
+commit_large(void *arg)
+{
+	return commit_same(arg, LARGE);
+}
+
+/**** all of it ****/
+
+enum what { SAME_LOOKUP, RANDOM_LOOKUP, RANDOM_RAW, TINY, BIG, NR_WHATS };
+static double (*const whats[NR_WHATS])(void *arg) = {
+	lookup_same, lookup_random, lookup_raw, commit_tiny, commit_large};
+
+static struct bench_column columns[NR_WHATS][SHAPES][NR_TOTALS];
+
+static double
+median(const struct bench *bench, enum what what, uint32_t shape, uint32_t i)
+{
+	return bench_figure(columns[what][shape][i].values, bench->repetitions)
+		.median;
+}
+
+/* Relative to 280 layers, in the same repetitions. */
+static double
+growth(const struct bench *bench, enum what what, uint32_t shape, uint32_t i)
+{
+	return bench_ratio(bench, &columns[what][shape][i],
+			   &columns[what][shape][0])
+		.median;
+}
+
+/* Bytes of the cache lines that random lookups touch: entry and content of each
+ * layer, and the references on the way. */
+static double
+working_set_kib(const struct grown *g)
+{
+	double lines = 2.0 * g->total + g->nr_dimensions / 8.0;
+
+	if (g->per_dimension > 60)
+		lines += g->total / 64.0 / 8.0;
+	return lines * 64 / 1024;
+}
+
+static void
+print(const struct bench *bench)
+{
+	printf("layers\tdimensions\tlookup of the same 280 ns\tx 280 layers\t"
+	       "random lookup ns\traw ns\tdifference ns\tlines touched KiB\t"
+	       "64 B commit ns\tx 280 layers\t16 KiB commit ns\t"
+	       "x 280 layers\n");
+	for (uint32_t shape = 0; shape < SHAPES; shape++)
+		for (uint32_t i = 0; i < NR_TOTALS; i++) {
+			const struct grown *g = &grown[shape][i];
+			double random = median(bench, RANDOM_LOOKUP, shape, i);
+			double raw = median(bench, RANDOM_RAW, shape, i);
+
+			printf("%" PRIu32 "\t%" PRIu32 "\t%.1f\t%.2f\t%.1f\t"
+			       "%.1f\t%.1f\t%.0f\t%.0f\t%.2f\t%.0f\t%.2f\n",
+			       g->total, g->nr_dimensions,
+			       median(bench, SAME_LOOKUP, shape, i),
+			       growth(bench, SAME_LOOKUP, shape, i), random,
+			       raw, random - raw, working_set_kib(g),
+			       median(bench, TINY, shape, i),
+			       growth(bench, TINY, shape, i),
+			       median(bench, BIG, shape, i),
+			       growth(bench, BIG, shape, i));
+		}
+	printf("# a commit copies the nodes on the way: root and dimension; a "
+	       "leaf more above 60 layers,\n# a directory node more above 511 "
+	       "dimensions; each is 4 KiB, however many layers there are\n");
+	printf("ratios: 100000/280 layers: lookup of the same %.2f and %.2f, "
+	       "64 B commit %.2f and %.2f, 16 KiB commit %.2f and %.2f (14 and "
+	       "%" PRIu32 " dimensions)\n",
+	       growth(bench, SAME_LOOKUP, 0, NR_TOTALS - 1),
+	       growth(bench, SAME_LOOKUP, 1, NR_TOTALS - 1),
+	       growth(bench, TINY, 0, NR_TOTALS - 1),
+	       growth(bench, TINY, 1, NR_TOTALS - 1),
+	       growth(bench, BIG, 0, NR_TOTALS - 1),
+	       growth(bench, BIG, 1, NR_TOTALS - 1),
+	       grown[1][NR_TOTALS - 1].nr_dimensions);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct bench bench;
+	uint64_t random;
+	struct grown *g;
+
+	bench_begin(&bench, argc, argv,
+		    "growth: lookups and commits in larger and larger stores");
+	printf("# layers of %d bytes, in regions; commits in a session, over "
+	       "the same %d layers\n",
+	       SIZE, SAME);
+	fflush(stdout);
+	bench_pin(1);
+	steps = bench.quick ? 50000 : 150000;
+	commits = bench.quick ? 1000 : 5000;
+	random = bench.seed;
+	for (uint32_t shape = 0; shape < SHAPES; shape++)
+		for (uint32_t i = 0; i < NR_TOTALS; i++) {
+			grown_setup(&bench, shape, i, &random);
+			for (unsigned what = 0; what < NR_WHATS; what++) {
+				columns[what][shape][i].run = whats[what];
+				columns[what][shape][i].arg = &grown[shape][i];
+			}
+		}
+
+	for (unsigned what = 0; what < NR_WHATS; what++)
+		bench_interleave(&bench, columns[what][0], SHAPES * NR_TOTALS);
+	print(&bench);
+
+	for (uint32_t shape = 0; shape < SHAPES; shape++)
+		for (uint32_t i = 0; i < NR_TOTALS; i++) {
+			g = &grown[shape][i];
+			free(g->entries);
+			need(strata_reader_close(g->reader) == 0, "close");
+			bench_store_end(g->store);
+		}
+	bench_end();
+	return 0;
+}
