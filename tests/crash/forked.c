@@ -28,6 +28,7 @@
  * are closed and pipes would be shared.
  */
 struct shared {
+	pid_t writer;
 	_Atomic unsigned turn;
 	_Atomic pid_t child, grandchild;
 	_Atomic uint64_t sections; /* that children have read */
@@ -42,9 +43,11 @@ static struct strata_reader *reader;
 static uint64_t generation;        /* that the writer put last */
 static const struct proc *watched; /* by the writer: must live */
 
+/* Nobody goes on alone: orphans, too, end with the test. */
 static void
 look_after(void)
 {
+	need(kill(shared->writer, 0) == 0, "the writer is gone");
 	need(watched == NULL || watched->pid == 0 || proc_is_running(watched),
 	     "the reader has ended");
 	sched_yield();
@@ -140,6 +143,7 @@ static void
 read_until_stopped(void)
 {
 	do {
+		look_after();
 		read_once(reader);
 		atomic_fetch_add(&shared->sections, 1);
 	} while (!atomic_load(&shared->stop));
@@ -173,6 +177,7 @@ begin(void)
 	struct strata_config config = {.limit = 16 << 20};
 
 	memset(shared, 0, sizeof(*shared));
+	shared->writer = getpid();
 	generation = 0;
 	strcpy(name, store_name("forked"));
 	need(strata_create(name, &config) == 0, "create");

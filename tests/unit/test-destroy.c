@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Destroying a store under whoever uses it. */
+#include <signal.h>
+#include <unistd.h>
+
+#include "../support/proc.h"
+#include "attached.h"
+#include "destroy.h"
+
+static void
+setup(void)
+{
+	store_setup();
+	put(1, 0, 'a', 50000);
+	must(strata_load(store, file_of("file", 3, 2, 400000), NULL));
+	cr_assert_eq(unlink(file_path("file")), 0);
+	must(strata_refresh(store));
+}
+
+TestSuite(destroy, .init = setup, .fini = store_teardown, .timeout = 60);
+
+/**** memory, not names ****/
+
+#define FILES_MAX 16
+
+/* Its segments, held open: what they take is seen when they have no name. */
+struct held {
+	unsigned nr;
+	int fds[FILES_MAX];
+	char names[FILES_MAX][STRATA_SEGMENT_NAME];
+};
+
+static void
+hold(struct held *held)
+{
+	DIR *dir = opendir(folder_path);
+	struct dirent *entry;
+
+	held->nr = 0;
+	while ((entry = readdir(dir)) != NULL) {
+		if (strncmp(entry->d_name, "strata", 6) != 0)
+			continue;
+		cr_assert_lt(held->nr, FILES_MAX);
+		snprintf(held->names[held->nr], STRATA_SEGMENT_NAME, "%.100s",
+			 entry->d_name);
+		held->fds[held->nr++] =
+			openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
+	}
+	closedir(dir);
+}
+
+static uint64_t
+bytes_held(const struct held *held, const char *what)
+{
+	uint64_t bytes = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < held->nr; i++)
+		if (strstr(held->names[i], what) != NULL &&
+		    fstat(held->fds[i], &st) == 0)
+			bytes += (uint64_t)st.st_blocks * 512;
+	return bytes;
+}
+
+Test(destroy, gives_memory_back_under_idle_readers)
+{
+	struct strata_reader *reader = reader_open(store);
+	struct held held;
+
+	must(strata_read_lock(reader));
+	must(strata_read_unlock(reader));
+	hold(&held);
+	cr_expect_gt(bytes_held(&held, "-pool"), 50000);
+	cr_expect_gt(bytes_held(&held, "-region"), 800000);
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0, "no name is left");
+	cr_expect_eq(bytes_held(&held, "-pool"), 0);
+	cr_expect_eq(bytes_held(&held, "-region"), 0);
+	expect_error(strata_read_lock(reader), STRATA_EGONE, "was destroyed");
+	must(strata_reader_close(reader));
+	must(strata_detach(store));
+	store = NULL;
+}
+
+Test(destroy, keeps_what_a_section_reads)
+{
+	struct strata_reader *reader = reader_open(store);
+	struct held held;
+
+	must(strata_read_lock(reader));
+	hold(&held);
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0);
+	cr_expect(reads(reader, 1, 0, 'a', 50000));
+	cr_expect(reads(reader, 3, 1, 'b', 400000));
+	cr_expect_gt(bytes_held(&held, "-region"), 800000);
+	must(strata_read_unlock(reader));
+	expect_error(strata_read_lock(reader), STRATA_EGONE, "destroyed");
+}
+
+Test(destroy, gives_back_a_region_that_the_section_does_not_reach)
+{
+	struct strata_reader *reader = reader_open(store);
+	struct held held;
+
+	must(strata_read_lock(reader));
+	must(strata_load(store, file_of("later", 4, 1, 300000), NULL));
+	must(strata_reload(store, 3, file_of("new", 3, 1, 200000)));
+	hold(&held);
+	cr_expect_gt(bytes_held(&held, "-region1"), 800000);
+	cr_expect_gt(bytes_held(&held, "-region2"), 300000);
+	cr_expect_gt(bytes_held(&held, "-region3"), 200000);
+	must(strata_destroy(STORE));
+	cr_expect(reads(reader, 3, 1, 'b', 400000), "retired, but pinned");
+	cr_expect_eq(bytes_held(&held, "-region2"), 0, "born later");
+	cr_expect_eq(bytes_held(&held, "-region3"), 0, "born later");
+	must(strata_read_unlock(reader));
+}
+
+/**** what is told ****/
+
+Test(destroy, knows_no_store_of_that_name)
+{
+	expect_error(strata_destroy("nothing"), STRATA_ENOSTORE,
+		     "there is no store 'nothing'");
+	expect_error(strata_destroy("a/b"), STRATA_ENAME, "");
+	expect_error(strata_destroy(NULL), STRATA_EINVAL, "no name");
+	must(strata_destroy(STORE));
+	expect_error(strata_destroy(STORE), STRATA_ENOSTORE, "no store");
+}
+
+Test(destroy, everything_else_says_that_the_store_is_gone)
+{
+	struct strata_verify_report report;
+	struct strata_reader *reader;
+	struct strata_store *other;
+	struct strata_txn *txn = txn_begin();
+
+	must(strata_put(txn, 1, 0, NULL, "x", 1, 0));
+	must(strata_destroy(STORE));
+	expect_error(strata_attach(STORE, 0, &other), STRATA_ENOSTORE, "");
+	expect_error(strata_txn_commit(txn, NULL), STRATA_EGONE, "");
+	expect_error(strata_gc(store, NULL), STRATA_EGONE, "");
+	expect_error(strata_limit(store, 16 * MIB), STRATA_EGONE, "");
+	expect_error(strata_crystallize(store, 1), STRATA_EGONE, "");
+	expect_error(strata_verify(store, 1, NULL, NULL, &report),
+		     STRATA_EGONE, "");
+	expect_error(strata_wait(store, 100, 0), STRATA_EGONE, "");
+	expect_error(strata_refresh(store), STRATA_EGONE, "");
+	must(strata_reader_open(store, &reader));
+	expect_error(strata_read_lock(reader), STRATA_EGONE, "");
+	strata_txn_abort(txn);
+	must(strata_detach(store));
+	store = NULL;
+}
+
+Test(destroy, a_new_store_of_the_name_is_another_one)
+{
+	const struct strata_config config = store_config(8 * MIB);
+	struct strata_store *old = store;
+
+	must(strata_destroy(STORE));
+	must(strata_create(STORE, &config));
+	store = store_attach(STRATA_WRITE);
+	cr_expect_eq(find_layer(1, 0), STRATA_ENODIM);
+	put(1, 0, 'n', 10);
+	expect_error(strata_gc(old, NULL), STRATA_EGONE, "");
+	must(strata_detach(old));
+	cr_expect(has(1, 0, 'n', 10));
+	expect_clean();
+}
+
+Test(destroy, finishes_only_what_was_begun)
+{
+	expect_error(strata__destroy_finish(STORE), STRATA_EEXIST, "exists");
+	cr_expect(has(1, 0, 'a', 50000));
+	cr_expect_neq(strata__destroy_finish("nothing"), 0);
+}
+
+static void
+become_nobody(struct proc *parent, void *arg)
+{
+	(void)parent;
+	(void)arg;
+	need(setgid(65534) == 0 && setuid(65534) == 0, "setuid");
+	need(strata_destroy(STORE) == STRATA_EACCES, "destroyed by a stranger");
+}
+
+Test(destroy, is_not_for_strangers)
+{
+	struct proc child;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	cr_assert_eq(chmod(folder_path, 01777), 0);
+	proc_start(&child, become_nobody, NULL);
+	cr_expect_eq(proc_wait(&child), 0);
+	cr_expect(has(1, 0, 'a', 50000));
+}
+
+Test(destroy, root_may_destroy_the_store_of_a_stranger)
+{
+	DIR *dir = opendir(folder_path);
+	struct dirent *entry;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	while ((entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, "strata", 6) == 0)
+			cr_assert_eq(fchownat(dirfd(dir), entry->d_name, 12345,
+					      (gid_t)-1, 0),
+				     0);
+	closedir(dir);
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0);
+}
+
+/**** half-way ****/
+
+static const char *die_at;
+
+static void
+die(const char *point)
+{
+	if (is_point(point, die_at))
+		proc_die();
+}
+
+static void
+destroy_and_die(struct proc *parent, void *arg)
+{
+	(void)parent;
+	die_at = arg;
+	strata__testpoint = die;
+	(void)strata_destroy(STORE);
+	need(false, "never came to %s", die_at);
+}
+
+static void
+die_in_destroy(const char *point)
+{
+	char copy[64];
+	struct proc child;
+
+	snprintf(copy, sizeof(copy), "%s", point);
+	proc_start(&child, destroy_and_die, copy);
+	cr_assert_eq(proc_wait(&child), 128 + SIGKILL, "%s", point);
+}
+
+Test(destroy, that_died_after_the_mark_is_finished_by_another)
+{
+	struct strata_reader *reader = reader_open(store);
+
+	must(strata_read_lock(reader));
+	die_in_destroy("destroy.marked");
+	cr_expect(reads(reader, 3, 1, 'b', 400000));
+	must(strata_read_unlock(reader));
+	expect_error(strata_read_lock(reader), STRATA_EGONE, "destroyed");
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0);
+}
+
+Test(destroy, that_died_among_the_parts_is_finished_by_another)
+{
+	die_in_destroy("destroy.part-unlinked");
+	cr_expect_gt(folder_files(false), 0);
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0);
+}
+
+Test(destroy, that_died_is_finished_by_a_create)
+{
+	const struct strata_config config = store_config(8 * MIB);
+	struct strata_store *old = store;
+	unsigned files;
+
+	must(strata_create("second", &config));
+	files = folder_files(false);
+	must(strata_destroy("second"));
+	files -= folder_files(false);
+	die_in_destroy("destroy.part-unlinked");
+	must(strata_create(STORE, &config));
+	cr_expect_eq(folder_files(false), files, "nothing of the old is left");
+	store = store_attach(STRATA_WRITE);
+	put(1, 0, 'n', 10);
+	cr_expect(has(1, 0, 'n', 10));
+	must(strata_detach(old));
+}
+
+Test(destroy, that_died_behind_the_catalog_leaves_the_lock_only)
+{
+	const struct strata_config config = store_config(8 * MIB);
+	char name[STRATA_SEGMENT_NAME];
+
+	strata__segment_name_lock(name, &store->space.id);
+	die_in_destroy("destroy.catalog-unlinked");
+	expect_error(strata_destroy(STORE), STRATA_ENOSTORE, "no store");
+	cr_expect_leq(folder_files(false), 1);
+	must(strata_create(STORE, &config));
+	must(strata_destroy(STORE));
+	/* Nothing names it any more: it is whoever cleans the folder's. */
+	unlinkat(folder.fd, name, 0);
+	cr_expect_eq(folder_files(false), 0);
+}
+
+Test(destroy, works_without_a_lock_segment)
+{
+	const uint64_t dead = STRATA_VERSION_DEAD | 3;
+	char name[STRATA_SEGMENT_NAME];
+
+	strata__segment_name_lock(name, &store->space.id);
+	patch("strata." STORE, offsetof(struct strata__catalog, hot.version),
+	      &dead, 8);
+	cr_assert_eq(unlinkat(folder.fd, name, 0), 0);
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0);
+}
+
+Test(destroy, works_on_a_damaged_store)
+{
+	char name[STRATA_SEGMENT_NAME];
+
+	strata__segment_name_pool(name, &store->space.id, 1);
+	cr_assert_eq(unlinkat(folder.fd, name, 0), 0);
+	strata__segment_name_lock(name, &store->space.id);
+	patch(name, 0, "garbage!", 8);
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0);
+}
+
+static void
+destroy_second(const char *point)
+{
+	if (!is_point(point, "wlock.acquire.taken"))
+		return;
+	strata__testpoint = NULL;
+	/* Another was faster; its lock was waited for. */
+	unlinkat(folder.fd, "strata." STORE, 0);
+}
+
+Test(destroy, of_two_only_one_destroys)
+{
+	strata__testpoint = destroy_second;
+	expect_error(strata_destroy(STORE), STRATA_ENOSTORE, "is gone");
+}
+
+/**** a writer in the middle ****/
+
+static void
+die_in_commit(struct proc *parent, void *arg)
+{
+	(void)parent;
+	(void)arg;
+	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
+	die_at = "edit.commit.root-stored";
+	strata__testpoint = die;
+	put(1, 1, 'x', 100);
+}
+
+Test(destroy, takes_the_lock_over_from_a_dead_writer)
+{
+	struct proc child;
+
+	proc_start(&child, die_in_commit, NULL);
+	cr_expect_eq(proc_wait(&child), 128 + SIGKILL);
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Waiting for a version. */
+#include <pthread.h>
+
+#include "../support/proc.h"
+#include "attached.h"
+
+TestSuite(wait, .init = store_setup, .fini = store_teardown, .timeout = 60);
+
+#define MS 1000000
+
+static uint64_t
+now(void)
+{
+	return strata__os_monotonic_ns();
+}
+
+Test(wait, returns_at_once_when_the_version_is_there)
+{
+	put(1, 0, 'a', 10);
+	must(strata_wait(store, 0, 0));
+	must(strata_wait(store, 1, 0));
+	must(strata_wait(store, 2, -1));
+	expect_error(strata_wait(NULL, 1, 0), STRATA_EINVAL, "no store");
+}
+
+Test(wait, gives_up_after_its_time)
+{
+	uint64_t begin = now();
+
+	expect_error(strata_wait(store, 2, 0), STRATA_ETIMEDOUT,
+		     "did not reach version 2 in time, it is at 1");
+	expect_error(strata_wait(store, 99, 50 * MS), STRATA_ETIMEDOUT,
+		     "version 99");
+	cr_expect_geq(now() - begin, 50 * MS);
+}
+
+struct waiter {
+	pthread_t thread;
+	uint64_t version;
+	int64_t timeout_ns;
+	int code;
+};
+
+static void *
+wait_for(void *arg)
+{
+	struct waiter *waiter = arg;
+
+	waiter->code = strata_wait(store, waiter->version, waiter->timeout_ns);
+	return NULL;
+}
+
+Test(wait, is_woken_by_commits)
+{
+	struct waiter waiters[3] = {{.version = 2, .timeout_ns = -1},
+				    {.version = 5, .timeout_ns = -1},
+				    {.version = 9, .timeout_ns = 5000L * MS}};
+
+	for (int i = 0; i < 3; i++)
+		pthread_create(&waiters[i].thread, NULL, wait_for, &waiters[i]);
+	for (int i = 0; i < 8; i++)
+		put(1, 0, 'a', 10);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(waiters[i].thread, NULL);
+		cr_expect_eq(waiters[i].code, 0);
+	}
+}
+
+static void
+play(struct proc *parent, void *arg)
+{
+	store = NULL;
+	(void)arg;
+	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
+	proc_say(parent, 'a');
+	for (uint64_t version = 2; version < 200; version += 2) {
+		need(strata_wait(store, version, 20000L * MS) == 0, "%d",
+		     (int)version);
+		put(2, 0, 'c', 10);
+	}
+	need(strata_detach(store) == 0, "detach");
+}
+
+Test(wait, processes_take_turns)
+{
+	uint64_t begin = now();
+	struct proc child;
+
+	proc_start(&child, play, NULL);
+	proc_hear(&child, 'a');
+	for (uint64_t version = 1; version < 200; version += 2) {
+		must(strata_wait(store, version, 20000L * MS));
+		put(1, 0, 'p', 10);
+	}
+	cr_expect_eq(proc_wait(&child), 0);
+	cr_expect_eq(strata_version(store), 200);
+	/* In a burst a wake may come 10 ms late, not a second. */
+	cr_expect_lt(now() - begin, 20000L * MS);
+}
+
+Test(wait, ends_with_the_store)
+{
+	struct waiter waiter = {.version = 99, .timeout_ns = -1};
+
+	pthread_create(&waiter.thread, NULL, wait_for, &waiter);
+	must(strata_destroy(STORE));
+	pthread_join(waiter.thread, NULL);
+	cr_expect_eq(waiter.code, STRATA_EGONE);
+	expect_error(strata_wait(store, 1, -1), STRATA_EGONE, "destroyed");
+}
