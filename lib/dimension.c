@@ -15,6 +15,9 @@ lock_open(struct strata_store *store, int *ret_fd)
 	uint64_t size;
 	int err;
 
+	err = strata__folder_mend(&store->space.folder);
+	if (err != 0)
+		return err;
 	strata__segment_name_lock(name, &store->space.id);
 	err = strata__segment_open(&store->space.folder, name,
 				   /* writable= */ true,

@@ -190,6 +190,27 @@ range(short type, uint64_t offset, uint64_t size)
 }
 
 int
+strata__os_file_id(int fd, struct strata__file_id *ret)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return -errno;
+	ret->device = st.st_dev;
+	ret->inode = st.st_ino;
+	return 0;
+}
+
+bool
+strata__os_is_file(int fd, const struct strata__file_id *id)
+{
+	struct strata__file_id now;
+
+	return fd >= 0 && id->inode != 0 && strata__os_file_id(fd, &now) == 0 &&
+		now.device == id->device && now.inode == id->inode;
+}
+
+int
 strata__os_lock_try(int fd, uint64_t offset, uint64_t size)
 {
 	struct flock lock = range(F_WRLCK, offset, size);

@@ -46,6 +46,15 @@ void strata__os_futex_wake(const void *word, int nr);
 int strata__os_membarrier_register(void);
 int strata__os_membarrier(void);
 
+/* Which file a descriptor is of. A program may close all its descriptors, ours
+ * among them, and open others under their numbers: who goes on by a number that
+ * it kept for long asks first. */
+struct strata__file_id {
+	uint64_t device, inode; /* inode 0: of none */
+};
+int strata__os_file_id(int fd, struct strata__file_id *ret);
+bool strata__os_is_file(int fd, const struct strata__file_id *id);
+
 /* Open-file-description locks on a byte range. try_lock: exclusive, -EAGAIN
  * when somebody else holds it. is_locked: whether any *write* lock of another
  * open file is on the range (read locks, which any reader may take, do not

@@ -255,14 +255,34 @@ pins_list(struct strata__rcu *rcu)
  * time of modification is as it was at a listing that was made at least two
  * ticks after that time has the same names.
  */
+/* A program that closed all its descriptors closed those of the segments, too.
+ */
+static void
+pins_files_mend(struct strata__rcu *rcu)
+{
+	struct strata__file_id id = { .device = rcu->space->folder.id.device };
+
+	for (size_t i = 0; i < rcu->nr_files; i++) {
+		id.inode = rcu->files[i].inode;
+		if (rcu->files[i].fd < 0 ||
+		    strata__os_is_file(rcu->files[i].fd, &id))
+			continue;
+		rcu->files[i].fd = -1;
+		rcu->listing_settled = false;
+	}
+}
+
 int
 strata__pins_list(struct strata__rcu *rcu)
 {
 	struct stat st;
 	int64_t mtime;
 	uint64_t now = strata__os_realtime_ns();
-	int ret;
+	int ret = strata__folder_mend(&rcu->space->folder);
 
+	if (ret != 0)
+		return ret;
+	pins_files_mend(rcu);
 	if (fstat(rcu->space->folder.fd, &st) != 0)
 		return strata__fail_errno(errno, "cannot look at %s",
 					  rcu->space->folder.path);

@@ -162,6 +162,9 @@ strata__class_grow(struct strata__space *space, uint32_t class_, uint64_t need)
 
 	if (need > max || grown > max - need)
 		return STRATA_ECLASS;
+	code = strata__space_mend(space);
+	if (code != 0)
+		return code;
 	size = strata__pool_file_size(space, class_);
 	if (size == 0)
 		return strata__fail(STRATA_ECORRUPT,
@@ -288,6 +291,8 @@ strata__pool_shrink(struct strata__space *space)
 	uint64_t bytes = 0;
 	uint32_t c;
 
+	if (strata__space_mend(space) != 0)
+		return 0;
 	for (c = 0; c <= strata__last_class(space); c++)
 		bytes += class_shrink(space, c);
 	return bytes;

@@ -180,6 +180,16 @@ tell_reserve_gone(const struct strata__space *space, int code)
 	return code;
 }
 
+/* Blocks of class 0 that are not for this request. Contents leave some to nodes,
+ * without which nothing could be put into the larger classes either. */
+static uint64_t
+kept_back(bool is_node, bool is_removal)
+{
+	if (is_removal)
+		return 0;
+	return is_node ? STRATA_NODE_RESERVE : 2 * STRATA_NODE_RESERVE;
+}
+
 /*
  * The class of the request, then those above it. After a refusal of memory,
  * which has been told, a larger class may still have a block that is free.
@@ -197,8 +207,7 @@ serve(struct strata__space *space, uint32_t first, uint64_t size,
 
 	for (class_ = first; class_ <= last; class_++) {
 		want.run = run_for(space, class_, size);
-		want.keep =
-			class_ == 0 && !is_removal ? STRATA_NODE_RESERVE : 0;
+		want.keep = class_ == 0 ? kept_back(is_node, is_removal) : 0;
 		want.may_grow = told == 0;
 		if (!is_node && !is_removal &&
 		    is_critical(

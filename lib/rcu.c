@@ -297,6 +297,11 @@ strata__chunk_claim(struct strata__rcu *rcu, bool inheritable,
 
 	if (chunk == NULL)
 		return strata__fail(STRATA_ENOMEM, "no memory for a reader");
+	ret = strata__folder_mend(&rcu->space->folder);
+	if (ret != 0) {
+		free(chunk);
+		return ret;
+	}
 	for (uint32_t suffix = 0; suffix < STRATA_PINS_SUFFIXES; suffix++) {
 		ret = chunk_claim_in(rcu, suffix, inheritable, chunk);
 		if (ret == 0) {

@@ -82,11 +82,12 @@ lock_outermost(struct strata_reader *reader)
 	} while (unlikely(atomic_load_explicit(&hot->version,
 					       memory_order_relaxed) !=
 			  version));
+	/* Before the pin: a fork hands over pinned sections of its thread. */
+	atomic_store_explicit(&reader->thread, strata__thread(),
+			      memory_order_relaxed);
 	reader->pin = pin | version;
 	reader->root = root;
 	reader->depth = 1;
-	atomic_store_explicit(&reader->thread, strata__thread(),
-			      memory_order_relaxed);
 	/* Letter E: the epoch was raised before the version was stored. */
 	epoch = atomic_load_explicit(&hot->segment_epoch,
 				     memory_order_relaxed);

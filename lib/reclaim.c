@@ -240,6 +240,8 @@ strata__sweep_segments(struct strata_store *store)
 	uint64_t high = strata__count(&space->catalog->counters.segments_high);
 	uint64_t before = strata__count(&space->catalog->counters.region_bytes);
 
+	if (strata__folder_mend(&space->folder) != 0)
+		return 0;
 	for (uint32_t i = 0; i < high; i++) {
 		struct strata__record *record =
 			&strata__segments(space)[i].record;

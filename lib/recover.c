@@ -242,7 +242,9 @@ strata__recover(struct strata_store *store)
 	struct recovery recovery;
 	int ret;
 
-	ret = recovery_init(&recovery, space);
+	ret = strata__space_mend(space);
+	if (ret == 0)
+		ret = recovery_init(&recovery, space);
 	if (ret != 0)
 		return ret;
 	/* The sizes of the pools first: they bound what a block is. */

@@ -37,13 +37,37 @@ strata__folder_open(struct strata__folder *ret)
 			path);
 	ret->fd = fd;
 	strcpy(ret->path, path);
+	return strata__os_file_id(fd, &ret->id);
+}
+
+int
+strata__folder_mend(struct strata__folder *folder)
+{
+	int fd;
+
+	if (strata__os_is_file(folder->fd, &folder->id))
+		return 0;
+	fd = open(folder->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return strata__fail_errno(errno,
+					  "the descriptor of %s was closed, and "
+					  "it cannot be opened again",
+					  folder->path);
+	if (!strata__os_is_file(fd, &folder->id)) {
+		close(fd);
+		return strata__fail(STRATA_EGONE,
+				    "the descriptor of %s was closed, and the "
+				    "folder is another one now",
+				    folder->path);
+	}
+	folder->fd = fd;
 	return 0;
 }
 
 void
 strata__folder_close(struct strata__folder *folder)
 {
-	if (folder->fd >= 0)
+	if (strata__os_is_file(folder->fd, &folder->id))
 		close(folder->fd);
 	folder->fd = -1;
 }

@@ -10,12 +10,16 @@
  * after chroot and after privileges were dropped. */
 struct strata__folder {
 	int fd;
+	struct strata__file_id id;
 	char path[256];
 };
 
 /* STRATA_SHM_DIR (secure_getenv) or /dev/shm. 0 or an error told. */
 int strata__folder_open(struct strata__folder *ret);
 void strata__folder_close(struct strata__folder *folder);
+/* Opens it once more, by its path, if the program has closed the descriptor.
+ * Tells when it is another folder by now. */
+int strata__folder_mend(struct strata__folder *folder);
 /* Free bytes of its file system; UINT64_MAX when the system does not tell. */
 uint64_t strata__folder_free(const struct strata__folder *folder);
 

@@ -210,6 +210,7 @@ space_open_catalog(struct strata__space *space, const char *name,
 		close(fd);
 	else
 		space->catalog_fd = fd;
+	(void)strata__os_file_id(space->catalog_fd, &space->catalog_id);
 	if (code != 0)
 		return code;
 	/* All segments have the group, the owner's as well. */
@@ -223,6 +224,15 @@ close_fd(int *fd)
 {
 	if (*fd >= 0)
 		close(*fd);
+	*fd = -1;
+}
+
+/* Not what the program has opened under a number that it closed. */
+static void
+close_ours(int *fd, const struct strata__file_id *id)
+{
+	if (id->inode == 0 || strata__os_is_file(*fd, id))
+		close_fd(fd);
 	*fd = -1;
 }
 
@@ -350,6 +360,8 @@ space_open_pool(struct strata__space *space, uint32_t class_)
 		close(fd);
 	else
 		space->pool_fd[class_] = fd;
+	if (code == 0 && space->writable)
+		(void)strata__os_file_id(fd, &space->pool_id[class_]);
 	return code;
 }
 
@@ -366,6 +378,7 @@ space_open_lock(struct strata__space *space)
 	if (code != 0)
 		return code;
 	space->lock_fd = fd;
+	(void)strata__os_file_id(fd, &space->lock_id);
 	if (size == space->geometry->lock_size)
 		return 0;
 	return strata__fail(STRATA_ECORRUPT, "%s has a wrong size", file);
@@ -397,7 +410,7 @@ space_open_dead(struct strata__space *space)
 	int code = space->writable ? space_open_lock(space) : 0;
 
 	if (code == STRATA_ECORRUPT || code == STRATA_ENOSTORE) {
-		close_fd(&space->lock_fd);
+		close_ours(&space->lock_fd, &space->lock_id);
 		code = 0;
 	}
 	return code;
@@ -438,6 +451,52 @@ strata__space_open(const char *name, unsigned flags, struct strata__space *ret)
 	return code;
 }
 
+static int
+mend_one(struct strata__space *space, const char *file,
+	 const struct strata__file_id *id, int *fd)
+{
+	uint64_t size;
+	int code, again;
+
+	if (id->inode == 0 || strata__os_is_file(*fd, id))
+		return 0;
+	code = strata__segment_open(&space->folder, file, space->writable,
+				    space->trusted_uid, space->geometry->group,
+				    &again, &size);
+	if (code == -ENOENT)
+		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+				    space->geometry->name);
+	if (code != 0)
+		return code;
+	if (!strata__os_is_file(again, id)) {
+		close(again);
+		return strata__fail(STRATA_EGONE,
+				    "the descriptor of %s was closed, and it is "
+				    "another file now",
+				    file);
+	}
+	*fd = again; /* the number is somebody else's: it stays open */
+	return 0;
+}
+
+int
+strata__space_mend(struct strata__space *space)
+{
+	char file[STRATA_SEGMENT_NAME];
+	int code = strata__folder_mend(&space->folder);
+
+	for (uint32_t i = 0; code == 0 && i < space->geometry->nr_classes;
+	     i++) {
+		strata__segment_name_pool(file, &space->id, i);
+		code = mend_one(space, file, &space->pool_id[i],
+				&space->pool_fd[i]);
+	}
+	if (code != 0)
+		return code;
+	strata__segment_name_lock(file, &space->id);
+	return mend_one(space, file, &space->lock_id, &space->lock_fd);
+}
+
 /* Accepts a half-opened one. The lock segment is the wlock room's to unmap. */
 void
 strata__space_close(struct strata__space *space)
@@ -448,12 +507,12 @@ strata__space_close(struct strata__space *space)
 		munmap(space->window, space->geometry->window_size);
 	space->window = NULL;
 	for (i = 0; i < STRATA_CLASSES_MAX; i++) {
-		close_fd(&space->pool_fd[i]);
+		close_ours(&space->pool_fd[i], &space->pool_id[i]);
 		free(space->populated[i]);
 		space->populated[i] = NULL;
 	}
 	close_fd(&space->lock_fd);
-	close_fd(&space->catalog_fd);
+	close_ours(&space->catalog_fd, &space->catalog_id);
 	if (space->catalog != NULL)
 		munmap(space->catalog, space->catalog->geometry.catalog_size);
 	space->catalog = NULL;
@@ -464,319 +523,6 @@ strata__space_close(struct strata__space *space)
 	pthread_mutex_destroy(&space->map_mutex);
 }
 
-/**** regions ****/
-
-/* An entry of the segment table, as it was at one look. */
-struct look {
-	uint32_t index;
-	uint32_t dimension;
-	uint64_t generation;
-	uint64_t place;
-	uint64_t size;
-};
-
-/* Merely retired regions may be read by those who pinned them in time. */
-static bool
-is_readable(uint32_t state)
-{
-	return state == STRATA_ALLOCATED || state == STRATA_RETIRED;
-}
-
-/*
- * Letter S: pairs with the release of the state in the segment table's
- * publish. Orders the look at the state before that at the rest of the entry:
- * without it we may see the place of the life before.
- */
-static bool
-segment_look(const struct strata__segment *segment, uint32_t index,
-	     struct look *ret)
-{
-	if (!is_readable(atomic_load_explicit(&segment->record.state,
-					      memory_order_acquire)))
-		return false;
-	ret->index = index;
-	ret->generation = atomic_load_explicit(&segment->record.generation,
-					       memory_order_relaxed);
-	ret->place =
-		atomic_load_explicit(&segment->place, memory_order_relaxed);
-	ret->size = atomic_load_explicit(&segment->size, memory_order_relaxed);
-	ret->dimension =
-		atomic_load_explicit(&segment->dimension, memory_order_relaxed);
-	return true;
-}
-
-/* Is the life that we saw still there? The fence keeps the second look behind
- * what was done since the first. */
-static bool
-segment_still(const struct strata__segment *segment, const struct look *look)
-{
-	struct look now;
-
-	strata__fence_acquire();
-	return segment_look(segment, look->index, &now) &&
-	       now.generation == look->generation &&
-	       now.place == look->place && now.size == look->size;
-}
-
-/* Back to mere addresses. If that fails what is mapped there is a file that is
- * empty by now: harmless, and the next region at this place replaces it. */
-static void
-region_unmap(struct strata__space *space, uint64_t place, uint64_t size)
-{
-	mmap(space->window + place, size, PROT_NONE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-}
-
-static int
-region_check_place(const struct strata__geometry *g, const struct look *look)
-{
-	uint64_t at = look->place - g->region_base;
-
-	if (look->place >= g->region_base && at <= g->region_size &&
-	    look->size <= g->region_size - at && look->size >= STRATA_PAGE &&
-	    look->place % STRATA_PAGE == 0 && look->size % STRATA_PAGE == 0)
-		return 0;
-	strata__fail(STRATA_ECORRUPT, "its place in the window is impossible");
-	strata__error()->offset = look->place;
-	strata__error()->size = look->size;
-	return STRATA_ECORRUPT;
-}
-
-static int
-region_check_head(const struct strata__space *space, const struct look *look,
-		  const char *file, int fd)
-{
-	struct strata__head head;
-	int code = strata__os_pread(fd, &head, sizeof(head),
-				    look->size - STRATA_PAGE);
-
-	if (code != 0)
-		return strata__fail_errno(-code, "cannot read its last page");
-	code = strata__head_check(&head, file, STRATA_KIND_REGION, &space->id,
-				  look->generation, look->size);
-	if (code == 0 && head.index != look->index)
-		code = strata__fail(STRATA_ECORRUPT, "it has another index");
-	return code;
-}
-
-static int
-region_open(const struct strata__space *space, const struct look *look,
-	    int *ret_fd)
-{
-	char file[STRATA_SEGMENT_NAME];
-	uint64_t size;
-	int code, fd;
-
-	strata__segment_name_region(file, &space->id, look->generation);
-	code = strata__segment_open(&space->folder, file, /* writable= */ false,
-				    space->trusted_uid, space->geometry->group,
-				    &fd, &size);
-	if (code == -ENOENT)
-		return strata__fail_errno(ENOENT, "%s/%s", space->folder.path,
-					  file);
-	if (code != 0)
-		return code;
-	if (size != look->size)
-		code = strata__fail(STRATA_ECORRUPT,
-				    "%s has not the size that the segment "
-				    "table says",
-				    file);
-	if (code == 0)
-		code = region_check_head(space, look, file, fd);
-	if (code != 0) {
-		close(fd);
-		return code;
-	}
-	*ret_fd = fd;
-	return 0;
-}
-
-static int
-region_map(struct strata__space *space, const struct look *look)
-{
-	char *at = space->window + look->place;
-	void *p;
-	int code, fd = -1;
-
-	code = region_check_place(space->geometry, look);
-	if (code == 0)
-		code = region_open(space, look, &fd);
-	if (code != 0)
-		return code;
-	STRATA_TESTPOINT("space.region-opened");
-	p = mmap(at, look->size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
-	if (p == MAP_FAILED)
-		code = strata__fail_errno(errno, "mmap of %" PRIu64 " bytes",
-					  look->size);
-	else
-		keep_out_of_dumps(at, look->size);
-	close(fd);
-	return code;
-}
-
-/**** refresh ****/
-
-/* What is gone makes room first: its place may be another's by now. */
-static void
-refresh_unmap(struct strata__space *space)
-{
-	struct strata__segment *segments = strata__segments(space);
-	uint32_t i;
-
-	for (i = 0; i < space->mapped_high; i++) {
-		struct strata__mapping *m = &space->mapped[i];
-		struct look look = {0};
-
-		if (m->generation == 0)
-			continue;
-		if (segment_look(&segments[i], i, &look) &&
-		    look.generation == m->generation)
-			continue;
-		region_unmap(space, m->place, m->size);
-		m->generation = 0;
-	}
-}
-
-/* What was mapped where this one is now is mapped no more: its region was
- * reclaimed, and its place given to this one, while we were at it. */
-static void
-forget_overlapped(struct strata__space *space, const struct look *look)
-{
-	for (uint32_t i = 0; i < space->mapped_high; i++) {
-		struct strata__mapping *m = &space->mapped[i];
-
-		if (m->place < look->place + look->size &&
-		    look->place < m->place + m->size)
-			m->generation = 0;
-	}
-}
-
-/*
- * Maps one region if it is new. An entry that changed meanwhile is no error:
- * whoever can see the new life of it finds a newer segment epoch, too, and
- * looks again.
- */
-static int
-refresh_map(struct strata__space *space, uint32_t i)
-{
-	struct strata__segment *segment = &strata__segments(space)[i];
-	struct strata__mapping *m = &space->mapped[i];
-	struct look look;
-	int code;
-
-	if (!segment_look(segment, i, &look) ||
-	    look.generation == m->generation)
-		return 0;
-	code = region_map(space, &look);
-	if (code == 0)
-		forget_overlapped(space, &look);
-	if (!segment_still(segment, &look)) {
-		if (code == 0)
-			region_unmap(space, look.place, look.size);
-		return 0;
-	}
-	if (code != 0) {
-		strata__error()->dimension = look.dimension;
-		return code;
-	}
-	m->generation = look.generation;
-	m->place = look.place;
-	m->size = look.size;
-	if (space->mapped_high <= i)
-		space->mapped_high = i + 1;
-	return 0;
-}
-
-/* The first failure, in words, and how many there were. */
-static int
-fail_unmapped(const struct strata_error_info *first, uint32_t nr)
-{
-	strata__fail(STRATA_EMAP,
-		     "the region of dimension %" PRIu32
-		     " could not be mapped: %s",
-		     first->dimension, first->sentence);
-	if (nr > 1)
-		strata__error_append(" (and %" PRIu32 " more regions)", nr - 1);
-	strata__error()->dimension = first->dimension;
-	strata__error()->sys_errno = first->sys_errno;
-	strata__error()->offset = first->offset;
-	strata__error()->size = first->size;
-	return STRATA_EMAP;
-}
-
-static int
-refresh_locked(struct strata__space *space)
-{
-	const struct strata__counters *counters = &space->catalog->counters;
-	struct strata_error_info first;
-	uint64_t epoch, high;
-	uint32_t i, nr_failed = 0;
-
-	/*
-	 * Letter E: pairs with the release of the epoch by the commit that
-	 * publishes a region. Orders it before the looks at the segment table:
-	 * without it we may note an epoch whose region we did not see.
-	 */
-	epoch = atomic_load_explicit(&space->catalog->hot.segment_epoch,
-				     memory_order_acquire);
-	high = atomic_load_explicit(&counters->segments_high,
-				    memory_order_relaxed);
-	if (high > space->geometry->nr_segments)
-		high = space->geometry->nr_segments;
-	refresh_unmap(space);
-	for (i = 0; i < high; i++)
-		if (refresh_map(space, i) != 0 && nr_failed++ == 0)
-			first = *strata__error();
-	atomic_store_explicit(&space->nr_unmapped, nr_failed,
-			      memory_order_relaxed);
-	/* Letter R: pairs with the acquire in the read lock. Orders the
-	 * mappings before it: a thread that sees this epoch may follow. */
-	atomic_store_explicit(&space->mapped_epoch, epoch,
-			      memory_order_release);
-	return nr_failed > 0 ? fail_unmapped(&first, nr_failed) : 0;
-}
-
-static bool
-is_stale(const struct strata__space *space, bool retry)
-{
-	uint64_t epoch = atomic_load_explicit(
-		&space->catalog->hot.segment_epoch, memory_order_acquire);
-
-	return epoch != atomic_load_explicit(&space->mapped_epoch,
-					     memory_order_acquire) ||
-	       (retry && atomic_load_explicit(&space->nr_unmapped,
-					      memory_order_relaxed) != 0);
-}
-
-int
-strata__space_refresh(struct strata__space *space, bool retry)
-{
-	int code = 0;
-
-	pthread_mutex_lock(&space->map_mutex);
-	if (is_stale(space, retry))
-		code = refresh_locked(space);
-	pthread_mutex_unlock(&space->map_mutex);
-	return code;
-}
-
-bool
-strata__space_is_mapped(struct strata__space *space, uint64_t ref)
-{
-	bool found = false;
-	uint32_t i;
-
-	pthread_mutex_lock(&space->map_mutex);
-	for (i = 0; i < space->mapped_high && !found; i++) {
-		const struct strata__mapping *m = &space->mapped[i];
-
-		found = m->generation != 0 && ref >= m->place &&
-			ref - m->place < m->size;
-	}
-	pthread_mutex_unlock(&space->map_mutex);
-	return found;
-}
-
 /**** accounting ****/
 
 static uint64_t
@@ -785,11 +531,15 @@ regions_used(const struct strata__space *space)
 	uint64_t high = strata__count(&space->catalog->counters.segments_high);
 	struct strata__segment *segments = strata__segments(space);
 	uint64_t bytes = 0, i;
-	struct look look;
+	uint32_t state;
 
-	for (i = 0; i < high && i < space->geometry->nr_segments; i++)
-		if (segment_look(&segments[i], (uint32_t)i, &look))
-			bytes += look.size;
+	for (i = 0; i < high && i < space->geometry->nr_segments; i++) {
+		/* Letter S: the size is that of the life that we see. */
+		state = atomic_load_explicit(&segments[i].record.state,
+					     memory_order_acquire);
+		if (state == STRATA_ALLOCATED || state == STRATA_RETIRED)
+			bytes += strata__count(&segments[i].size);
+	}
 	return bytes;
 }
 

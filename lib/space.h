@@ -35,12 +35,14 @@ struct strata__space {
 	 * its name. */
 	int catalog_fd;
 	int pool_fd[STRATA_CLASSES_MAX]; /* writers; else -1 */
+	struct strata__file_id pool_id[STRATA_CLASSES_MAX];
 	/* Steps of each pool that this process has faulted in (writers). */
 	uint64_t *populated[STRATA_CLASSES_MAX];
 	/* Lock segment: writers only, else NULL. The mapping keeps the lock of
 	 * our writer slot; it is not inherited by children. */
 	struct strata__lock *lock;
 	int lock_fd; /* read-write, locks nothing; for probes; else -1 */
+	struct strata__file_id lock_id, catalog_id;
 
 	/* Which regions this process has mapped, under map_mutex. */
 	pthread_mutex_t map_mutex;
@@ -153,6 +155,9 @@ int strata__geometry_check(const struct strata__geometry *geometry,
  * marked dead. */
 int strata__space_open(const char *name, unsigned flags,
 		       struct strata__space *ret);
+/* Opens once more what the program has closed under us, as daemons do: folder,
+ * pools, lock segment. Before they are used after a while. Tells. */
+int strata__space_mend(struct strata__space *space);
 /* Accepts a half-opened one. The lock segment is not its to unmap. */
 void strata__space_close(struct strata__space *space);
 /* An empty one, with nothing open (create fills it by hand). */

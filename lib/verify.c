@@ -393,10 +393,23 @@ verify_walk(struct verify *verify)
 }
 
 static int
-sum_bytes(const struct strata_dimension *dimension, void *arg)
+sum_dimension(uint32_t id, const struct strata__dimnode *node, void *arg)
 {
-	*(uint64_t *)arg += dimension->content_bytes;
+	(void)id;
+	*(uint64_t *)arg += node->content_bytes;
 	return 0;
+}
+
+/* For the progress; what is wrong is told by the walk that follows. */
+static void
+sum_bytes(struct verify *verify)
+{
+	struct strata__visitor visitor = { .dimension = sum_dimension,
+					   .arg = &verify->total };
+
+	if (verify->progress != NULL)
+		(void)strata__tree_walk(&verify->store->space,
+					verify->reader->root, &visitor);
 }
 
 static int
@@ -408,8 +421,7 @@ verify_pinned(struct verify *verify)
 		return ret;
 	ret = verify_init(verify);
 	if (ret == 0) {
-		strata_foreach_dimension(verify->reader, sum_bytes,
-					 &verify->total);
+		sum_bytes(verify);
 		verify_walk(verify);
 		if (verify->exact)
 			check_accounts(verify);
@@ -437,6 +449,8 @@ strata_verify(struct strata_store *store, int quick,
 	if (ret != 0)
 		return ret;
 	if (verify.exact)
+		ret = strata__space_mend(&store->space);
+	if (ret == 0 && verify.exact)
 		ret = strata__write_begin(store);
 	if (ret == 0) {
 		ret = verify_pinned(&verify);

@@ -185,6 +185,9 @@ owner_is_dead(const struct strata__wlock *wlock, uint32_t word)
 		return true;
 	if (slot == wlock->slot)
 		return false;
+	/* Nothing is known by a descriptor that is not ours any more. */
+	if (strata__space_mend(wlock->space) != 0)
+		return false;
 	return strata__os_is_locked(wlock->space->lock_fd,
 				    STRATA_LOCK_WRITER(slot), 1) == 0;
 }
