@@ -183,11 +183,15 @@ tell_reserve_gone(const struct strata__space *space, int code)
 /* Blocks of class 0 that are not for this request. Contents leave some to nodes,
  * without which nothing could be put into the larger classes either. */
 static uint64_t
-kept_back(bool is_node, bool is_removal)
+kept_back(const struct strata__space *space, bool is_node, bool is_removal)
 {
+	uint64_t for_nodes = strata__pool_max_blocks(space, 0) / 64;
+
 	if (is_removal)
 		return 0;
-	return is_node ? STRATA_NODE_RESERVE : 2 * STRATA_NODE_RESERVE;
+	if (for_nodes > STRATA_NODE_RESERVE)
+		for_nodes = STRATA_NODE_RESERVE;
+	return STRATA_NODE_RESERVE + (is_node ? 0 : for_nodes);
 }
 
 /*
@@ -207,7 +211,9 @@ serve(struct strata__space *space, uint32_t first, uint64_t size,
 
 	for (class_ = first; class_ <= last; class_++) {
 		want.run = run_for(space, class_, size);
-		want.keep = class_ == 0 ? kept_back(is_node, is_removal) : 0;
+		want.keep = class_ == 0 ?
+			kept_back(space, is_node, is_removal) :
+			0;
 		want.may_grow = told == 0;
 		if (!is_node && !is_removal &&
 		    is_critical(
