@@ -64,7 +64,7 @@ Test(load, brings_a_dimension_as_its_file_says)
 	cr_expect_eq(dimension.nr_protos, 0);
 	cr_expect_eq(dimension.content_bytes, NR * SIZE);
 	cr_assert_eq(stat(file_path("file"), &st), 0);
-	cr_expect_eq(dimension.region_bytes, st.st_size);
+	cr_expect_eq(dimension.region_bytes, (uint64_t)st.st_size);
 	stats = stats_now();
 	cr_expect_eq(stats.loads, 1);
 	cr_expect_eq(stats.nr_regions, 1);
