@@ -103,13 +103,15 @@ check_idle(struct strata_store *store)
 	unsigned nr_txns = atomic_load_explicit(&store->nr_txns,
 						memory_order_relaxed);
 
-	if (nr_txns != 0)
+	/* Of a parent's other threads the child has neither. */
+	if (nr_txns != 0 && !strata__is_forked(store))
 		return strata__fail(STRATA_EINVAL,
 				    "%u transactions are open: commit or abort "
 				    "them before detaching",
 				    nr_txns);
 	if (atomic_load_explicit(&store->session_thread,
-				 memory_order_relaxed) != NULL)
+				 memory_order_relaxed) != NULL &&
+	    !strata__is_forked(store))
 		return strata__fail(STRATA_EINVAL,
 				    "a writer session is open: close it before "
 				    "detaching");

@@ -572,7 +572,7 @@ static int
 check_session(struct strata_store *store)
 {
 	if (atomic_load_explicit(&store->session_thread,
-				 memory_order_relaxed) != NULL)
+				 memory_order_acquire) != NULL)
 		return strata__fail(STRATA_EBUSY,
 				    "another thread has a writer session on this "
 				    "handle: close it, or attach once more");

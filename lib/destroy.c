@@ -13,9 +13,8 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "rcu.h"
+#include "store.h"
 #include "testpoint.h"
-#include "wlock.h"
 
 /*
  * One store under one name: whoever unlinks the name of a store holds that
@@ -230,7 +229,12 @@ destroy_open(struct destruction *d, const char *name, bool finish_only)
 	/* Without its lock segment nobody can write to it, or destroy it. */
 	if (d->space.lock_fd < 0)
 		return destroy_locked(d, name, finish_only);
+	ret = strata__fork_handlers();
+	if (ret != 0)
+		return ret;
+	strata__stores_lock(); /* no fork: see attach.c */
 	ret = strata__wlock_attach(&d->wlock, &d->space);
+	strata__stores_unlock();
 	if (ret != 0)
 		return ret;
 	ret = strata__wlock_acquire(&d->wlock, STRATA_WLOCK_TIMEOUT_NS);

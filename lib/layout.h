@@ -152,7 +152,7 @@ enum strata__state {
 /*
  * State of one block (or run of blocks: the record of the first speaks for all,
  * those behind it are not looked at) or of one segment: the only truth.
- * Written under the writer lock, in the order that DESIGN section 5 gives:
+ * Written under the writer lock, in the order that docs/design.md gives:
  * birth before ALLOCATED; retirement before RETIRED; freeing is the one store
  * of the state.
  */

@@ -37,12 +37,14 @@ is_pins_name(const char *tail)
 }
 
 /* Whoever may not read the store has no readers in it, whatever files he makes.
- */
-static bool
-may_read_store(const struct strata__geometry *geometry, const struct stat *st)
+ * Readers ask the same of their own file (rcu.c): one that writers would not
+ * follow is of no use. */
+bool
+strata__pins_are_followed(const struct strata__geometry *geometry,
+			  const struct stat *st)
 {
 	return st->st_uid == geometry->owner || st->st_uid == 0 ||
-		st->st_uid == geteuid() || (geometry->mode & 0004) != 0 ||
+		(geometry->mode & 0004) != 0 ||
 		((geometry->mode & 0040) != 0 && st->st_gid == geometry->group);
 }
 
@@ -89,7 +91,7 @@ pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) != 0 ||
 	    !S_ISREG(st->st_mode) ||
 	    (uint64_t)st->st_size != geometry->pins_size ||
-	    !may_read_store(geometry, st))
+	    !strata__pins_are_followed(geometry, st))
 		return 0;
 	fd = openat(folder, name,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -98,7 +100,7 @@ pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 			strata__pins_unreadable(st->st_uid, errno) :
 			0;
 	if (fstat(fd, st) != 0 || !S_ISREG(st->st_mode) ||
-	    !may_read_store(geometry, st)) {
+	    !strata__pins_are_followed(geometry, st)) {
 		close(fd); /* another one by now */
 		return 0;
 	}
@@ -110,7 +112,8 @@ static struct strata__pins_file *
 pins_file_find(struct strata__rcu *rcu, uint64_t inode)
 {
 	for (size_t i = 0; i < rcu->nr_files; i++)
-		if (rcu->files[i].fd >= 0 && rcu->files[i].inode == inode)
+		if ((rcu->files[i].fd >= 0 || rcu->files[i].lost) &&
+		    rcu->files[i].inode == inode)
 			return &rcu->files[i];
 	return NULL;
 }
@@ -149,7 +152,7 @@ pins_file_place(struct strata__rcu *rcu, uint32_t owner)
 	if (files != NULL)
 		return files;
 	for (size_t i = 0; i < rcu->nr_files; i++)
-		if (rcu->files[i].fd < 0)
+		if (rcu->files[i].fd < 0 && !rcu->files[i].lost)
 			return &rcu->files[i];
 	files = realloc(rcu->files, (rcu->nr_files + 1) * sizeof(*files));
 	if (files == NULL)
@@ -169,6 +172,18 @@ nr_listed_of(const struct strata__rcu *rcu, uint32_t owner)
 	return nr;
 }
 
+static void
+pins_file_found(struct strata__pins_file *file, int fd)
+{
+	file->listed = true;
+	if (!file->lost) {
+		close(fd);
+		return;
+	}
+	file->fd = fd;
+	file->lost = false;
+}
+
 static int
 pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 {
@@ -177,13 +192,19 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 	int fd, ret;
 
 	file = pins_file_find(rcu, inode);
-	if (file != NULL) {
+	if (file != NULL && !file->lost) {
 		file->listed = true;
 		return 0;
 	}
 	ret = pins_file_open(rcu, name, &st, &fd);
 	if (ret != 0 || fd < 0)
 		return ret;
+	/* The name may have been another's when it was listed. */
+	file = pins_file_find(rcu, st.st_ino);
+	if (file != NULL) {
+		pins_file_found(file, fd);
+		return 0;
+	}
 	if (nr_listed_of(rcu, st.st_uid) >= STRATA_PINS_FILES_PER_USER) {
 		close(fd);
 		return 0;
@@ -194,7 +215,7 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 		return strata__pins_unreadable(st.st_uid, ENOMEM);
 	}
 	*file = (struct strata__pins_file){
-		.fd = fd, .owner = st.st_uid, .inode = inode, .listed = true
+		.fd = fd, .owner = st.st_uid, .inode = st.st_ino, .listed = true
 	};
 	return 0;
 }
@@ -209,6 +230,9 @@ pins_files_weed(struct strata__rcu *rcu)
 	for (size_t i = 0; i < rcu->nr_files; i++) {
 		struct strata__pins_file *file = &rcu->files[i];
 
+		/* Closed under us, and its name is gone, too. */
+		if (!file->listed)
+			file->lost = false;
 		if (file->fd < 0 || file->listed ||
 		    strata__os_is_locked(file->fd, 0, size) != 0)
 			continue;
@@ -240,10 +264,13 @@ pins_list(struct strata__rcu *rcu)
 	}
 	for (size_t i = 0; i < rcu->nr_files; i++)
 		rcu->files[i].listed = false;
-	while (ret == 0 && (entry = readdir(dir)) != NULL)
+	while (errno = 0, ret == 0 && (entry = readdir(dir)) != NULL)
 		if (strncmp(entry->d_name, pattern, length) == 0 &&
 		    is_pins_name(entry->d_name + length))
 			ret = pins_file_add(rcu, entry->d_name, entry->d_ino);
+	if (ret == 0 && errno != 0)
+		ret = strata__fail_errno(errno, "cannot list the readers in %s",
+					 rcu->space->folder.path);
 	closedir(dir);
 	if (ret == 0)
 		pins_files_weed(rcu);
@@ -256,20 +283,25 @@ pins_list(struct strata__rcu *rcu)
  * ticks after that time has the same names.
  */
 /* A program that closed all its descriptors closed those of the segments, too.
- */
-static void
-pins_files_mend(struct strata__rcu *rcu)
+ * Their places are kept until the listing finds them again. */
+bool
+strata__pins_mend(struct strata__rcu *rcu)
 {
 	struct strata__file_id id = { .device = rcu->space->folder.id.device };
+	bool lost = false;
 
 	for (size_t i = 0; i < rcu->nr_files; i++) {
-		id.inode = rcu->files[i].inode;
-		if (rcu->files[i].fd < 0 ||
-		    strata__os_is_file(rcu->files[i].fd, &id))
-			continue;
-		rcu->files[i].fd = -1;
-		rcu->listing_settled = false;
+		struct strata__pins_file *file = &rcu->files[i];
+
+		id.inode = file->inode;
+		if (file->fd >= 0 && !strata__os_is_file(file->fd, &id)) {
+			file->fd = -1;
+			file->lost = true;
+			rcu->listing_settled = false;
+		}
+		lost |= file->lost;
 	}
+	return lost;
 }
 
 int
@@ -282,7 +314,7 @@ strata__pins_list(struct strata__rcu *rcu)
 
 	if (ret != 0)
 		return ret;
-	pins_files_mend(rcu);
+	(void)strata__pins_mend(rcu);
 	if (fstat(rcu->space->folder.fd, &st) != 0)
 		return strata__fail_errno(errno, "cannot look at %s",
 					  rcu->space->folder.path);

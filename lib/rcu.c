@@ -51,6 +51,7 @@ strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space)
 static void
 pins_files_close(struct strata__rcu *rcu)
 {
+	(void)strata__pins_mend(rcu); /* not what is the program's by now */
 	for (size_t i = 0; i < rcu->nr_files; i++)
 		if (rcu->files[i].fd >= 0)
 			close(rcu->files[i].fd);
@@ -66,6 +67,8 @@ strata__rcu_fini(struct strata__rcu *rcu)
 
 	if (rcu->space == NULL)
 		return;
+	if (rcu->pid != getpid())
+		strata__rcu_disown(rcu); /* a clone without fork handlers */
 	cds_list_for_each_entry_safe(chunk, next, &rcu->chunks, node)
 	{
 		cds_list_del(&chunk->node);
@@ -145,6 +148,25 @@ pins_build(struct strata__space *space, const char *name)
 	return ret;
 }
 
+static int
+unfollowed(const struct strata__space *space)
+{
+	return strata__fail(STRATA_EACCES,
+			    "by its mode and group user %u may not read store "
+			    "'%s', so its writers would not see this reader: "
+			    "open readers after dropping privileges, as a "
+			    "member of the store's group",
+			    (unsigned)geteuid(), space->geometry->name);
+}
+
+static bool
+is_dead(const struct strata__space *space)
+{
+	return (atomic_load_explicit(&space->catalog->hot.version,
+				     memory_order_acquire) &
+		STRATA_VERSION_DEAD) != 0;
+}
+
 /* -EEXIST: there is something of that name which is not ours to use. */
 static int
 pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
@@ -164,7 +186,10 @@ pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
 	    strata__head_check(&head, name, STRATA_KIND_PINS, &space->id, 1,
 			       space->geometry->pins_size) == 0) {
 		*ret_fd = fd;
-		return 0;
+		if (strata__pins_are_followed(space->geometry, &st))
+			return 0;
+		close(fd);
+		return unfollowed(space);
 	}
 	close(fd);
 	return -EEXIST;
@@ -183,6 +208,12 @@ pins_open(struct strata__space *space, uint32_t suffix, int *ret_fd)
 	ret = pins_build(space, name);
 	if (ret != 0 && ret != STRATA_EEXIST)
 		return ret;
+	/* Nobody would remove what is made after the store was destroyed. */
+	if (ret == 0 && is_dead(space)) {
+		strata__segment_unlink(&space->folder, name);
+		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+				    space->geometry->name);
+	}
 	return pins_open_ours(space, name, ret_fd);
 }
 
@@ -298,6 +329,9 @@ strata__chunk_claim(struct strata__rcu *rcu, bool inheritable,
 	if (chunk == NULL)
 		return strata__fail(STRATA_ENOMEM, "no memory for a reader");
 	ret = strata__folder_mend(&rcu->space->folder);
+	if (ret == 0 && is_dead(rcu->space))
+		ret = strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+				   rcu->space->geometry->name);
 	if (ret != 0) {
 		free(chunk);
 		return ret;

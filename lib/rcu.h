@@ -31,6 +31,7 @@ struct strata__pins_file {
 	uint32_t owner; /* the kernel's word; a name may say another */
 	uint64_t inode;
 	bool listed; /* has its name still */
+	bool lost;   /* the program closed the descriptor: not known to be gone */
 };
 
 /* Segments of one owner that are followed at most, unlinked ones included. */
@@ -57,6 +58,11 @@ struct strata__rcu {
  * unreadable tells that the readers of a user cannot be looked at. */
 int strata__pins_list(struct strata__rcu *rcu);
 int strata__pins_unreadable(uint32_t owner, int err);
+/* Notes which descriptors the program has closed; is any lost now? */
+bool strata__pins_mend(struct strata__rcu *rcu);
+struct stat;
+bool strata__pins_are_followed(const struct strata__geometry *geometry,
+			       const struct stat *st);
 
 int strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space);
 void strata__rcu_fini(struct strata__rcu *rcu);

@@ -158,6 +158,8 @@ strata_read_unlock(struct strata_reader *reader)
 		return 0;
 	slot = reader->slot;
 	pin = atomic_load_explicit(&slot->pin, memory_order_relaxed);
+	/* Whose it was: the next section may be another thread's. */
+	atomic_store_explicit(&reader->thread, NULL, memory_order_relaxed);
 	/* Letter D: all that was read is read before the pin is gone. */
 	atomic_store_explicit(&slot->pin, 0, memory_order_release);
 	if (unlikely(pin != reader->pin)) {

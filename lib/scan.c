@@ -198,22 +198,34 @@ handovers_note(struct strata__scan *scan)
  * his own that he harms. */
 #define CHANGES_MAX 64
 
-/* Did any owner, or this one, hand over sections since the scan began? */
+/* Did anybody hand over sections since the pass began? */
 static bool
-handovers_changed(struct strata__scan *scan, bool of_all, uint32_t owner)
+handovers_changed(struct strata__scan *scan)
 {
 	bool changed = false;
 
-	/* Letter K: what was read or asked is before this look. */
+	/* Letter K: what was read is before this look. */
 	strata__fence_acquire();
-	for (size_t i = 0; i < scan->nr_files; i++) {
-		const struct strata__pins_file *file = &scan->rcu->files[i];
-
-		if ((of_all || file->owner == owner) &&
-		    handovers_of(file) != scan->files[i].handovers &&
+	for (size_t i = 0; i < scan->nr_files; i++)
+		if (handovers_of(&scan->rcu->files[i]) !=
+			    scan->files[i].handovers &&
 		    scan->files[i].changes++ < CHANGES_MAX)
 			changed = true;
-	}
+	return changed;
+}
+
+/* Did this owner? Without a bound: it makes his own dead count as alive. */
+static bool
+owner_handed_over(struct strata__scan *scan, uint32_t owner)
+{
+	bool changed = false;
+
+	/* Letter K: what was asked is before this look. */
+	strata__fence_acquire();
+	for (size_t i = 0; i < scan->nr_files; i++)
+		changed |= scan->rcu->files[i].owner == owner &&
+			handovers_of(&scan->rcu->files[i]) !=
+				scan->files[i].handovers;
 	return changed;
 }
 
@@ -257,7 +269,8 @@ scan_read(struct strata__scan *scan)
 
 	do
 		ret = scan_pass(scan);
-	while (ret == 0 && handovers_changed(scan, /* of_all= */ true, 0));
+	while (ret == 0 &&
+	       (strata__pins_mend(scan->rcu) || handovers_changed(scan)));
 	if (ret == 0 && scan->nr != 0)
 		qsort(scan->pins, scan->nr, sizeof(*scan->pins), pin_compare);
 	return ret;
@@ -292,6 +305,16 @@ strata__scan_done(struct strata__scan *scan)
 	pthread_mutex_unlock(&scan->rcu->scan_mutex);
 }
 
+/* Is the descriptor still the segment's? */
+static bool
+is_open(const struct strata__rcu *rcu, const struct strata__pins_file *file)
+{
+	struct strata__file_id id = { .device = rcu->space->folder.id.device,
+				      .inode = file->inode };
+
+	return file->fd >= 0 && strata__os_is_file(file->fd, &id);
+}
+
 static bool
 slot_is_locked(const struct strata__pins_file *file, uint32_t slot)
 {
@@ -317,16 +340,17 @@ ask_if_alive(struct strata__scan *scan, const struct strata__pin *pin)
 	uint64_t begin;
 	bool locked;
 
-	if (file->fd < 0 || file->inode != pin->inode)
+	if (file->inode != pin->inode || (file->fd < 0 && !file->lost))
 		return false; /* no reader lived in it */
+	if (!is_open(scan->rcu, file))
+		return true;
 	if (mine != NULL && mine->asked_ns > ASKING_MAX_NS)
 		return true;
 	begin = strata__os_monotonic_ns();
 	locked = slot_is_locked(file, pin->slot);
 	if (mine != NULL)
 		mine->asked_ns += strata__os_monotonic_ns() - begin;
-	return locked ||
-		handovers_changed(scan, /* of_all= */ false, file->owner);
+	return locked || owner_handed_over(scan, file->owner);
 }
 
 /* First the pin was read, now the kernel is asked: so a pin that is ignored was
@@ -490,17 +514,24 @@ nap(unsigned round)
 static bool
 pin_is_over(struct strata__scan *scan, struct strata__pin *pin)
 {
-	const struct strata__pins_file *file = &scan->rcu->files[pin->file];
+	const struct strata__pins_file *file;
 	uint64_t word;
+	int ret;
 
-	if (file->fd < 0 || file->inode != pin->inode)
+	(void)strata__pins_list(scan->rcu); /* opens again what was closed */
+	file = &scan->rcu->files[pin->file];
+	if (file->inode != pin->inode || (file->fd < 0 && !file->lost))
 		return true; /* no reader lived in it */
-	if (strata__os_pread(file->fd, &word, sizeof(word),
-			     STRATA_PINS_SLOTS +
-				     pin->slot * sizeof(struct strata__slot)) !=
-	    0)
-		return true; /* truncated: not a reader any more */
-	return word != pin->word || !slot_is_locked(file, pin->slot);
+	if (!is_open(scan->rcu, file))
+		return false;
+	ret = strata__os_pread(file->fd, &word, sizeof(word),
+			       STRATA_PINS_SLOTS +
+				       pin->slot * sizeof(struct strata__slot));
+	if (ret != 0)
+		return ret == -ENODATA; /* truncated: not a reader any more */
+	if (word == pin->word && slot_is_locked(file, pin->slot))
+		return false;
+	return is_open(scan->rcu, file); /* it was the segment that said so */
 }
 
 static int
@@ -547,7 +578,7 @@ synchronize_once(struct strata__rcu *rcu, uint64_t deadline, bool *ret_again)
 	 * pairs with their unlock. Letter D. */
 	strata__fence_acquire();
 	/* A section that was handed over to a child has not ended. */
-	*ret_again = handovers_changed(&scan, /* of_all= */ true, 0);
+	*ret_again = handovers_changed(&scan);
 	strata__scan_done(&scan);
 	return ret;
 }
@@ -561,7 +592,12 @@ strata__rcu_synchronize(struct strata__rcu *rcu, int64_t timeout_ns)
 	bool again = true;
 	int ret = 0;
 
-	for (int i = 0; ret == 0 && again && i < CHANGES_MAX; i++)
+	while (ret == 0 && again) {
 		ret = synchronize_once(rcu, deadline, &again);
+		if (ret == 0 && again && strata__os_monotonic_ns() >= deadline)
+			ret = strata__fail(STRATA_ETIMEDOUT,
+					   "processes that fork inside sections "
+					   "did not come to rest in time");
+	}
 	return ret;
 }

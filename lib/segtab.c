@@ -508,13 +508,17 @@ strata__segtab_bury(struct strata__space *space, uint32_t index)
 static bool
 is_buried(const struct strata__space *space, uint64_t generation)
 {
-	char name[STRATA_SEGMENT_NAME];
 	struct stat st;
+	bool buried;
+	int code, fd;
 
-	strata__segment_name_region(name, &space->id, generation);
-	if (fstatat(space->folder.fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT;
-	return st.st_size == 0;
+	/* What a stranger has put under its name is no memory of ours. */
+	code = open_region(space, generation, /* writable= */ false, &fd);
+	if (code != 0)
+		return code == -ENOENT || code == STRATA_EOWNER;
+	buried = fstat(fd, &st) == 0 && st.st_size == 0;
+	close(fd);
+	return buried;
 }
 
 static void
@@ -571,7 +575,7 @@ strata__segtab_is_held(struct strata__space *space, uint32_t index)
 	code = open_region(space, strata__count(&entry->record.generation),
 			   /* writable= */ false, &fd);
 	if (code != 0)
-		return code != -ENOENT;
+		return code != -ENOENT && code != STRATA_EOWNER;
 	code = strata__os_is_locked(fd, 0, 1);
 	close(fd);
 	return code != 0;

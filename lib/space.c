@@ -511,7 +511,7 @@ strata__space_close(struct strata__space *space)
 		free(space->populated[i]);
 		space->populated[i] = NULL;
 	}
-	close_fd(&space->lock_fd);
+	close_ours(&space->lock_fd, &space->lock_id);
 	close_ours(&space->catalog_fd, &space->catalog_id);
 	if (space->catalog != NULL)
 		munmap(space->catalog, space->catalog->geometry.catalog_size);

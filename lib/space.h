@@ -194,7 +194,7 @@ uint64_t strata__space_held(const struct strata__space *space);
  * Tells STRATA_ELIMIT. */
 int strata__space_charge(struct strata__space *space, uint64_t bytes);
 void strata__space_uncharge(struct strata__space *space, uint64_t bytes);
-/* The thresholds of DESIGN section 6. */
+/* The thresholds: 75, 85, 95 % of the limit. */
 enum strata_pressure strata__space_pressure(const struct strata__space *space);
 
 #endif

@@ -35,7 +35,7 @@ strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
 	struct strata__hot *hot;
 	uint64_t deadline, now, current;
 	uint32_t counter, before = 0;
-	bool first = true;
+	bool slept = false; /* through a whole slice */
 
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
@@ -62,13 +62,12 @@ strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
 					    store->name,
 					    (unsigned long long)version,
 					    (unsigned long long)current);
-		(void)strata__os_futex_wait(
-			&hot->commit_counter, counter,
-			min(first || counter != before ? SLICE_FIRST_NS :
-							 SLICE_NS,
-			    deadline - now));
+		slept = strata__os_futex_wait(
+				&hot->commit_counter, counter,
+				min(slept && counter == before ? SLICE_NS :
+								 SLICE_FIRST_NS,
+				    deadline - now)) == -ETIMEDOUT;
 		before = counter;
-		first = false;
 	}
 }
 

@@ -81,6 +81,7 @@ stage_clang() {
 stage_asan() {
 	build asan CC=gcc --enable-sanitizers=address,undefined \
 		--disable-static &&
+	LSAN_OPTIONS=suppressions="$work/source/tests/lsan.supp":print_suppressions=0 \
 	ASAN_OPTIONS=log_path="$work/reports/asan" \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path="$work/reports/ubsan" \
 		make -j"$jobs" check &&

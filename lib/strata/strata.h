@@ -44,7 +44,7 @@
  *
  * FORK. A child may go on reading with the handles that it inherits; each takes
  * a slot of the child's own at its next use, and the sections that the forking
- * thread has open go on in the child, too, until it unlocks them. Writing in the child needs a new attach: transactions
+ * thread locked go on in the child, too, until it unlocks them. Writing in the child needs a new attach: transactions
  * and sessions of the parent are refused with STRATA_EFORK.
  *
  * Sizes are in bytes, times in nanoseconds, unless a name says otherwise.
@@ -199,10 +199,11 @@ struct strata_pool_config {
 	uint64_t max_size;   /**< bytes of blocks at most, at the first limit */
 };
 
+/** A wish that is recorded: this version asks for no large pages yet. */
 enum strata_huge_pages {
 	STRATA_HUGE_AUTO = 0, /**< try, go on without */
 	STRATA_HUGE_NEVER = 1,
-	STRATA_HUGE_REQUIRE = 2 /**< fail where they cannot be had */
+	STRATA_HUGE_REQUIRE = 2 /**< refused with STRATA_ENOTSUP for now */
 };
 
 /** How a store is made. Zero bytes mean the default, everywhere. */
