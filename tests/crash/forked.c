@@ -48,7 +48,9 @@ static void
 look_after(void)
 {
 	need(kill(shared->writer, 0) == 0, "the writer is gone");
-	need(watched == NULL || watched->pid == 0 || proc_is_running(watched),
+	/* It may have said stop and ended since the caller looked. */
+	need(watched == NULL || watched->pid == 0 || proc_is_running(watched) ||
+		     atomic_load(&shared->stop),
 	     "the reader has ended");
 	sched_yield();
 }
