@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -160,14 +161,14 @@ struct shared {
 	_Atomic int woken;
 };
 
+/* The word never changes: only a wake ends this. */
 static void *
-wait_for_change(void *arg)
+wait_for_wake(void *arg)
 {
 	struct shared *shared = arg;
+	int ret = strata__os_futex_wait(&shared->word, 0, 60000 * MS);
 
-	while (atomic_load(&shared->word) == 0)
-		strata__os_futex_wait(&shared->word, 0, 1000 * MS);
-	atomic_store(&shared->woken, 1);
+	atomic_store(&shared->woken, ret == 0 ? 1 : -1);
 	return NULL;
 }
 
@@ -181,15 +182,17 @@ Test(os, futex_wakes_through_another_mapping_read_only)
 	cr_assert_eq(ftruncate(fd, 4096), 0);
 	writer = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	reader = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	cr_assert_eq(pthread_create(&thread, NULL, wait_for_change, reader), 0);
-	usleep(20000);
-	atomic_store(&writer->word, 1);
-	strata__os_futex_wake(&writer->word, 1);
+	cr_assert_eq(pthread_create(&thread, NULL, wait_for_wake, reader), 0);
+	/* Until it sleeps there is nobody to wake. */
+	while (atomic_load(&writer->woken) == 0) {
+		strata__os_futex_wake(&writer->word, 1);
+		sched_yield();
+	}
 	pthread_join(thread, NULL);
 	cr_expect_eq(atomic_load(&writer->woken), 1);
 
 	reader = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
-	cr_expect_eq(strata__os_futex_wait(&reader->word, 1, 5 * MS),
+	cr_expect_eq(strata__os_futex_wait(&reader->word, 0, 5 * MS),
 		     -ETIMEDOUT, "a mapping that only reads can wait");
 }
 
