@@ -20,7 +20,7 @@ _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2, "64-bit atomics must be lock-free");
 _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics must be lock-free");
 _Static_assert(sizeof(_Atomic uint64_t) == 8, "atomics are as large as plain");
 
-#define STRATA_LAYOUT_MAJOR 1
+#define STRATA_LAYOUT_MAJOR 2
 #define STRATA_LAYOUT_MINOR 0
 
 #define STRATA_MAGIC UINT64_C(0x0a61746172745301) /* "\1Strata\n" */
@@ -275,14 +275,14 @@ struct strata__lock {
  *
  * root (a node of 512 references): height 0: slot = dimension number
  *                                  height 1: slots are directory nodes
- * dimension node, height 0: entries of layers 0 to 59
+ * dimension node, height 0: places and entries of layers 0 to 47
  *                 height 1: leaves of 64 entries, 256 of them
  *                 height 2, 3: one, two levels of 512 references between
  */
 #define STRATA_NODE_SIZE 4096u
 #define STRATA_NODE_SLOTS 512u
 #define STRATA_LEAF_ENTRIES 64u
-#define STRATA_INLINE_ENTRIES 60u
+#define STRATA_INLINE_ENTRIES 48u
 #define STRATA_DIMENSION_CHILDREN 256u
 #define STRATA_DIMENSION_HEIGHT_MAX 3u
 #define STRATA_REF_TAG UINT64_C(63)
@@ -298,6 +298,12 @@ struct strata__leaf {
 #define STRATA_DIMNODE_MAGIC UINT32_C(0x446e6f64)
 enum strata__dimension_flags {
 	STRATA_DIMENSION_IMMUTABLE = 1u << 0,
+};
+
+/* Where the content of an entry is, apart from it: four to a line. */
+struct strata__place {
+	uint64_t content; /* reference; 0: no such layer */
+	uint64_t size;    /* bytes */
 };
 
 struct strata__dimnode {
@@ -317,7 +323,13 @@ struct strata__dimnode {
 	char name[STRATA_DIMENSION_NAME_MAX + 1];
 	uint64_t unused[5];
 	union {
-		struct strata_entry entries[STRATA_INLINE_ENTRIES];
+		struct {
+			/* Says the same as the entries, which are four times
+			 * as large: whoever wants contents only, touches a
+			 * quarter of the lines. */
+			struct strata__place places[STRATA_INLINE_ENTRIES];
+			struct strata_entry entries[STRATA_INLINE_ENTRIES];
+		};
 		uint64_t children[STRATA_DIMENSION_CHILDREN];
 	} u;
 };
@@ -325,6 +337,7 @@ _Static_assert(sizeof(struct strata_entry) == 64, "one cache line");
 _Static_assert(sizeof(struct strata__leaf) == STRATA_NODE_SIZE, "one block");
 _Static_assert(sizeof(struct strata__node) == STRATA_NODE_SIZE, "one block");
 _Static_assert(offsetof(struct strata__dimnode, u) == 256, "four lines");
+_Static_assert(offsetof(struct strata__dimnode, u.entries) == 1024, "sixteen");
 _Static_assert(sizeof(struct strata__dimnode) == STRATA_NODE_SIZE, "one block");
 
 #endif

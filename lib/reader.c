@@ -236,18 +236,53 @@ int
 strata_find(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	    const struct strata_entry **ret_entry)
 {
-	const struct strata_entry *entry;
+	const struct strata__dimnode *near;
 
 	if (unlikely(reader == NULL || reader->pin == 0))
 		return outside(reader);
-	entry = strata__tree_near(reader->window, reader->root, dimension,
-				  layer);
-	if (unlikely(entry == NULL ||
-		     (entry->flags & STRATA_ENTRY_PRESENT) == 0 ||
+	near = strata__tree_near(reader->window, reader->root, dimension,
+				 layer);
+	if (unlikely(near == NULL ||
+		     (near->u.entries[layer].flags & STRATA_ENTRY_PRESENT) ==
+			     0 ||
 		     reader->unmapped))
 		return find_any(reader, dimension, layer, ret_entry);
-	*ret_entry = entry;
+	*ret_entry = &near->u.entries[layer];
 	return 0;
+}
+
+static const void *__attribute__((noinline))
+get_any(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
+	size_t *ret_size)
+{
+	const struct strata_entry *entry;
+
+	if (find_any(reader, dimension, layer, &entry) != 0)
+		return NULL;
+	*ret_size = entry->size;
+	return reader->window + entry->content;
+}
+
+/* The address is the result, and not stored: what is read next waits for it,
+ * and would wait for the store to be read back. */
+const void *
+strata_get(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
+	   size_t *ret_size)
+{
+	const struct strata__dimnode *near;
+	const struct strata__place *place;
+
+	if (unlikely(reader == NULL || reader->pin == 0))
+		return get_any(reader, dimension, layer, ret_size);
+	near = strata__tree_near(reader->window, reader->root, dimension,
+				 layer);
+	if (unlikely(near == NULL))
+		return get_any(reader, dimension, layer, ret_size);
+	place = &near->u.places[layer];
+	if (unlikely(place->content == 0 || reader->unmapped))
+		return get_any(reader, dimension, layer, ret_size);
+	*ret_size = place->size;
+	return reader->window + place->content;
 }
 
 int

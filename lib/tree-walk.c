@@ -317,13 +317,38 @@ check_counts(const struct walk *walk, uint64_t ref,
 	return 0;
 }
 
+/* What readers of contents believe is what the entries say. */
 static int
-walk_layers(struct walk *walk, const struct strata__dimnode *dimnode)
+check_places(const struct walk *walk, uint64_t ref,
+	     const struct strata__dimnode *dimnode)
 {
+	uint32_t i;
+
+	for (i = 0; i < STRATA_INLINE_ENTRIES; i++) {
+		const struct strata_entry *entry = &dimnode->u.entries[i];
+		const struct strata__place *place = &dimnode->u.places[i];
+		bool present = is_present(entry);
+
+		if (place->content != (present ? entry->content : 0) ||
+		    place->size != (present ? entry->size : 0))
+			return corrupt(walk, ref,
+				       "a place that is not its entry's");
+	}
+	return 0;
+}
+
+static int
+walk_layers(struct walk *walk, uint64_t ref,
+	    const struct strata__dimnode *dimnode)
+{
+	int rc;
+
 	walk->nr_layers = walk->nr_protos = walk->content_bytes = 0;
-	if (dimnode->height == 0)
-		return walk_entries(walk, dimnode->u.entries,
-				    STRATA_INLINE_ENTRIES, 0);
+	if (dimnode->height == 0) {
+		rc = walk_entries(walk, dimnode->u.entries,
+				  STRATA_INLINE_ENTRIES, 0);
+		return rc == 0 ? check_places(walk, ref, dimnode) : rc;
+	}
 	return walk_below(walk, dimnode->u.children, STRATA_DIMENSION_CHILDREN,
 			  dimnode->height, 0);
 }
@@ -347,7 +372,7 @@ walk_dimension(struct walk *walk, uint32_t id, uint64_t slot)
 	if (rc == 0 && visitor->dimension != NULL)
 		rc = visitor->dimension(id, dimnode, visitor->arg);
 	if (rc == 0)
-		rc = walk_layers(walk, dimnode);
+		rc = walk_layers(walk, ref, dimnode);
 	return rc == 0 ? check_counts(walk, ref, dimnode) : rc;
 }
 

@@ -322,9 +322,12 @@ dimension_grow(struct strata__edit *edit, uint64_t *slot)
 		rc = node_take(edit, &child);
 		if (rc != 0)
 			return rc;
-		memcpy(strata__node_at(edit->space, child), &dimnode->u,
-		       dimnode->height == 0 ? sizeof(dimnode->u.entries)
-					    : sizeof(dimnode->u.children));
+		if (dimnode->height == 0)
+			memcpy(leaf_at(edit, child)->entries,
+			       dimnode->u.entries, sizeof(dimnode->u.entries));
+		else
+			memcpy(slots_at(edit, child), dimnode->u.children,
+			       sizeof(dimnode->u.children));
 	}
 	memset(&dimnode->u, 0, sizeof(dimnode->u));
 	dimnode->u.children[0] = child;
@@ -385,6 +388,9 @@ strata__tree_put(struct strata__edit *edit, uint32_t dimension, uint32_t layer,
 	account(dimnode, &new, 1);
 	*ret_old = *place;
 	*place = new;
+	if (dimnode->height == 0)
+		dimnode->u.places[layer] =
+			(struct strata__place){new.content, new.size};
 	return 0;
 }
 
@@ -462,6 +468,7 @@ clear_entry(struct strata__edit *edit, struct strata__dimnode *dimnode,
 		return clear_below(edit, &dimnode->u.children[layer >> shift],
 				   dimnode->height, layer);
 	memset(&dimnode->u.entries[layer], 0, sizeof(dimnode->u.entries[0]));
+	memset(&dimnode->u.places[layer], 0, sizeof(dimnode->u.places[0]));
 	return 0;
 }
 

@@ -66,15 +66,14 @@ strata__tree_entry(const char *window, uint64_t slot, uint32_t layer)
 }
 
 /*
- * The place of an entry in the usual case: up to 511 dimensions, and all layers
- * of this one in its node. NULL: another case. Else the entry may be absent: so
+ * The dimension's node in the usual case: up to 511 dimensions, and all layers
+ * of this one in its node. NULL: another case. Else the layer may be absent: so
  * it is, too, when the dimension is, since reference 0 is a page of zeroes.
  */
-static inline const struct strata_entry *
+static inline const struct strata__dimnode *
 strata__tree_near(const char *window, uint64_t root, uint32_t dimension,
 		  uint32_t layer)
 {
-	const struct strata__dimnode *dimnode;
 	uint64_t slot;
 
 	if (__builtin_expect((root & STRATA_REF_TAG) != 0 ||
@@ -86,8 +85,7 @@ strata__tree_near(const char *window, uint64_t root, uint32_t dimension,
 				     layer >= STRATA_INLINE_ENTRIES,
 			     0))
 		return NULL;
-	dimnode = (const struct strata__dimnode *)(window + slot);
-	return &dimnode->u.entries[layer];
+	return (const struct strata__dimnode *)(window + slot);
 }
 
 static inline const struct strata__dimnode *

@@ -413,7 +413,7 @@ STRATA_API uint64_t strata_reader_version(const struct strata_reader *reader);
  * @param dimension 1 to STRATA_DIMENSION_MAX
  * @param layer 0 to STRATA_LAYER_MAX
  * @param ret_entry the entry in place; dies at the unlock
- * Cost: five dependent loads in a store of up to 512 dimensions of up to 60
+ * Cost: five dependent loads in a store of up to 511 dimensions of up to 48
  * layers; one more for each factor of about 500. No error details are kept for
  * the two "no such" answers: they are answers.
  * @return 0; STRATA_ENODIM; STRATA_ENOLAYER; STRATA_EMAP; STRATA_EINVAL outside
@@ -422,6 +422,22 @@ STRATA_API uint64_t strata_reader_version(const struct strata_reader *reader);
 STRATA_API int strata_find(struct strata_reader *reader, uint32_t dimension,
 			   uint32_t layer,
 			   const struct strata_entry **ret_entry);
+
+/**
+ * Finds the content of a layer in the section's version, and no more than that.
+ * Where all layers of a dimension are below 48 this looks at 16 bytes of the
+ * index for a layer instead of 64: four times as many layers stay in the
+ * processor's first cache.
+ * @param reader inside a section
+ * @param dimension 1 to STRATA_DIMENSION_MAX
+ * @param layer 0 to STRATA_LAYER_MAX
+ * @param ret_size its bytes; untouched when there are none
+ * @return the bytes, 64-byte aligned, in place; they die at the unlock. NULL:
+ * none; strata_find() has the reason.
+ */
+STRATA_API const void *strata_get(struct strata_reader *reader,
+				  uint32_t dimension, uint32_t layer,
+				  size_t *ret_size);
 
 /**
  * The content of a layer: entry->size bytes, 64-byte aligned, in place.

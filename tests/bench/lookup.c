@@ -119,7 +119,19 @@ contents_setup(const struct bench *bench, struct strata_store *store)
 				      layer_of(next[index]), next[index]};
 }
 
-static const struct link *
+static inline const struct link *
+get(uint32_t dimension, uint32_t layer)
+{
+	size_t size;
+	const void *data = strata_get(shared.reader, dimension, layer, &size);
+
+	if (data == NULL)
+		need(false, "get %" PRIu32 " %" PRIu32, dimension, layer);
+	return data;
+}
+
+/* The same by the entry, for who wants more than the content. */
+static inline const struct link *
 find(uint32_t dimension, uint32_t layer)
 {
 	const struct strata_entry *entry;
@@ -172,6 +184,28 @@ chain_strata(void *arg)
 
 		if (strata_read_lock(shared.reader) != 0)
 			need(false, "lock");
+		link = get(dimension, layer);
+		dimension = link->dimension;
+		layer = link->layer;
+		if (strata_read_unlock(shared.reader) != 0)
+			need(false, "unlock");
+	}
+	bench_use(layer);
+	return per_step(start, shared.steps);
+}
+
+static double
+chain_strata_entry(void *arg)
+{
+	uint64_t start = bench_now_ns();
+	uint32_t dimension = 1, layer = 0;
+
+	(void)arg;
+	for (uint64_t i = 0; i < shared.steps; i++) {
+		const struct link *link;
+
+		if (strata_read_lock(shared.reader) != 0)
+			need(false, "lock");
 		link = find(dimension, layer);
 		dimension = link->dimension;
 		layer = link->layer;
@@ -191,13 +225,29 @@ chain_strata_section(void *arg)
 	(void)arg;
 	need(strata_read_lock(shared.reader) == 0, "lock");
 	for (uint64_t i = 0; i < shared.steps; i++) {
-		const struct link *link = find(dimension, layer);
+		const struct link *link = get(dimension, layer);
 
 		dimension = link->dimension;
 		layer = link->layer;
 	}
 	need(strata_read_unlock(shared.reader) == 0, "unlock");
 	bench_use(layer);
+	return per_step(start, shared.steps);
+}
+
+/* What three calls of a shared library cost, in which nothing is done. */
+static double
+empty_calls(void *arg)
+{
+	uint64_t sum = 0, start = bench_now_ns();
+
+	(void)arg;
+	for (uint64_t i = 0; i < shared.steps; i++) {
+		sum += strata_reader_version(NULL);
+		sum += strata_reader_version(NULL);
+		sum += strata_reader_version(NULL);
+	}
+	bench_use(sum);
 	return per_step(start, shared.steps);
 }
 
@@ -246,7 +296,7 @@ many_strata(void *arg)
 
 			if (strata_read_lock(shared.reader) != 0)
 				need(false, "lock");
-			sum += find(key->dimension, key->layer)->index;
+			sum += get(key->dimension, key->layer)->index;
 			if (strata_read_unlock(shared.reader) != 0)
 				need(false, "unlock");
 		}
@@ -265,7 +315,7 @@ many_strata_section(void *arg)
 		for (uint32_t i = 0; i < TOTAL; i++) {
 			const struct link *key = &shared.order[i];
 
-			sum += find(key->dimension, key->layer)->index;
+			sum += get(key->dimension, key->layer)->index;
 		}
 		need(strata_read_unlock(shared.reader) == 0, "unlock");
 	}
@@ -295,8 +345,22 @@ many_lmdb(void *arg)
 
 /**** all of it ****/
 
-enum { CHAIN_RAW, CHAIN_STORE, CHAIN_STRATA, CHAIN_SECTION, CHAIN_LMDB };
-enum { MANY_RAW, MANY_STORE, MANY_STRATA, MANY_SECTION, MANY_LMDB };
+enum {
+	CHAIN_RAW,
+	CHAIN_STORE,
+	CHAIN_STRATA,
+	CHAIN_ENTRY,
+	CHAIN_SECTION,
+	CHAIN_LMDB
+};
+enum {
+	MANY_RAW,
+	MANY_STORE,
+	MANY_STRATA,
+	MANY_SECTION,
+	MANY_CALLS,
+	MANY_LMDB
+};
 
 static void
 measure(const struct bench *bench)
@@ -305,6 +369,7 @@ measure(const struct bench *bench)
 		{"latency: raw", chain_raw, shared.raw_places, {0}},
 		{"latency: raw, store", chain_raw, shared.store_places, {0}},
 		{"latency: strata", chain_strata, NULL, {0}},
+		{"latency: strata, by entry", chain_strata_entry, NULL, {0}},
 		{"latency: strata, one section",
 		 chain_strata_section,
 		 NULL,
@@ -319,14 +384,16 @@ measure(const struct bench *bench)
 		 many_strata_section,
 		 NULL,
 		 {0}},
+		{"throughput: three empty calls", empty_calls, NULL, {0}},
 		{"throughput: lmdb", many_lmdb, NULL, {0}},
 	};
-	size_t nr = shared.lmdb != NULL ? CHAIN_LMDB + 1 : CHAIN_LMDB;
+	size_t nr_chain = shared.lmdb != NULL ? CHAIN_LMDB + 1 : CHAIN_LMDB;
+	size_t nr_many = shared.lmdb != NULL ? MANY_LMDB + 1 : MANY_LMDB;
 
-	bench_interleave(bench, chain, nr);
-	bench_interleave(bench, many, nr);
-	bench_print(bench, "ns", chain, nr);
-	bench_print(bench, "ns", many, nr);
+	bench_interleave(bench, chain, nr_chain);
+	bench_interleave(bench, many, nr_many);
+	bench_print(bench, "ns", chain, nr_chain);
+	bench_print(bench, "ns", many, nr_many);
 	printf("ratios: latency/raw %.2f, throughput/raw %.2f, throughput in "
 	       "one section/raw %.2f",
 	       bench_ratio(bench, &chain[CHAIN_STRATA], &chain[CHAIN_RAW])

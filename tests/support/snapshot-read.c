@@ -152,6 +152,20 @@ check_again(struct eye *eye, struct view *view, uint32_t i, uint32_t dimension,
 	return false;
 }
 
+/* The short way to a content leads where the long one does. */
+static bool
+check_short_way(struct eye *eye, uint32_t dimension, uint32_t layer,
+		const struct strata_entry *entry)
+{
+	size_t size = 0;
+	const void *data = strata_get(eye->reader, dimension, layer, &size);
+
+	if (data == strata_data(eye->reader, entry) && size == entry->size)
+		return true;
+	violation(eye, dimension, layer, "what get gives", size, entry->size);
+	return false;
+}
+
 /* Index i of the view, found and checked. */
 static bool
 look_at(struct eye *eye, struct view *view, uint32_t i)
@@ -172,6 +186,7 @@ look_at(struct eye *eye, struct view *view, uint32_t i)
 		return false;
 	}
 	return check_again(eye, view, i, dimension, layer, entry) &&
+	       check_short_way(eye, dimension, layer, entry) &&
 	       check_layer(eye, view, dimension, layer, entry);
 }
 

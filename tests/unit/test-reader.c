@@ -151,6 +151,47 @@ Test(reader, no_such_is_an_answer)
 	must(strata_read_unlock(reader));
 }
 
+/* Places (below 48) and entries of leaves (above), contents of regions too. */
+Test(reader, contents_alone)
+{
+	static const uint32_t layers[] = {0, 47, 48, 100};
+	const struct strata_entry *entry;
+	const void *data = NULL;
+	size_t size = 1, i;
+
+	cr_expect_null(strata_get(reader, 1, 0, &size));
+	expect_error(STRATA_EINVAL, STRATA_EINVAL, "outside");
+	put(1, 0, 'a', 10);
+	put(1, 47, 'b', 20);
+	must(strata_read_lock(reader));
+	data = strata_get(reader, 1, 47, &size);
+	cr_expect_eq(size, 20);
+	cr_expect_eq(*(const char *)data, 'b');
+	must(strata_read_unlock(reader));
+	put(1, 48, 'c', 30);
+	put(1, 100, 'd', 40);
+	put(2, 3, 'e', 0);
+	must(strata_read_lock(reader));
+	for (i = 0; i < 4; i++) {
+		must(strata_find(reader, 1, layers[i], &entry));
+		data = strata_get(reader, 1, layers[i], &size);
+		cr_expect_eq(data, strata_data(reader, entry));
+		cr_expect_eq(size, entry->size);
+		cr_expect_eq(*(const char *)data, "abcd"[i]);
+	}
+	cr_expect_not_null(strata_get(reader, 2, 3, &size));
+	cr_expect_eq(size, 0);
+	size = 77;
+	cr_expect_null(strata_get(reader, 3, 0, &size));
+	cr_expect_null(strata_get(reader, 2, 4, &size));
+	cr_expect_null(strata_get(reader, 2, 48, &size));
+	cr_expect_null(strata_get(reader, 0, 0, &size));
+	expect_error(STRATA_EINVAL, STRATA_EINVAL, "dimensions are 1");
+	cr_expect_null(strata_get(NULL, 1, 0, &size));
+	cr_expect_eq(size, 77);
+	must(strata_read_unlock(reader));
+}
+
 Test(reader, an_empty_store_has_nothing)
 {
 	const struct strata_entry *entry;

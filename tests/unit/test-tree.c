@@ -159,12 +159,12 @@ Test(tree, what_a_new_block_held_is_not_found)
 	uint32_t layer;
 
 	begin();
-	for (layer = 0; layer < 60; layer++)
+	for (layer = 0; layer < 48; layer++)
 		put(1, layer, layer);
 	strata__edit_abort(&edit);
 	begin();
 	put(1, 0, 9);
-	for (layer = 1; layer < 60; layer++)
+	for (layer = 1; layer < 48; layer++)
 		cr_assert_eq(size_of(1, layer), -1, "layer %u", layer);
 }
 
@@ -197,16 +197,16 @@ Test(tree, put_takes_an_entry_that_lies_in_the_tree)
 
 /**** heights ****/
 
-Test(tree, a_dimension_of_60_layers_is_one_node)
+Test(tree, a_dimension_of_48_layers_is_one_node)
 {
 	uint32_t layer;
 
 	begin();
-	for (layer = 0; layer < 60; layer++)
+	for (layer = 0; layer < 48; layer++)
 		put(1, layer, 100 + layer);
-	for (layer = 0; layer < 60; layer++)
+	for (layer = 0; layer < 48; layer++)
 		cr_assert_eq(size_of(1, layer), 100 + layer);
-	cr_assert_eq(size_of(1, 60), -1);
+	cr_assert_eq(size_of(1, 48), -1);
 	cr_assert_eq(nodes_of(edit.root), 2);
 	cr_assert_eq(dimnode_of(1)->height, 0);
 }
@@ -215,7 +215,7 @@ Test(tree, growing_keeps_the_layers)
 {
 	/* The last layer of each height, the first of the next. */
 	static const uint32_t layers[] = {
-		59, 60, 16383, 16384, 8388607, 8388608, STRATA_LAYER_MAX};
+		47, 48, 16383, 16384, 8388607, 8388608, STRATA_LAYER_MAX};
 	static const unsigned heights[] = {0, 1, 1, 2, 2, 3, 3};
 	int i, j;
 

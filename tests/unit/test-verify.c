@@ -255,6 +255,19 @@ Test(verify, finds_metadata_outside_of_the_block)
 	expect_found("layer 1/0 lies outside of its place");
 }
 
+Test(verify, finds_a_place_that_is_not_its_entrys)
+{
+	struct strata__place *place = &node_of(1)->u.places[1];
+
+	place->size++;
+	expect_found("a place that is not its entry's (dimension 1)");
+	place->size--;
+	place[1].content = place->content;
+	expect_found("a place that is not its entry's (dimension 1)");
+	place[1].content = 0;
+	cr_expect_eq(verify(store, 0).errors, 0);
+}
+
 Test(verify, finds_a_size_that_leaves_the_block)
 {
 	struct strata_entry *entry = entry_of(1, 1);
