@@ -292,7 +292,7 @@ working_set_kib(const struct grown *g)
 {
 	double lines = 2.0 * g->total + g->nr_dimensions / 8.0;
 
-	if (g->per_dimension > 60)
+	if (g->per_dimension > 48)
 		lines += g->total / 64.0 / 8.0;
 	return lines * 64 / 1024;
 }
@@ -322,7 +322,7 @@ print(const struct bench *bench)
 			       growth(bench, BIG, shape, i));
 		}
 	printf("# a commit copies the nodes on the way: root and dimension; a "
-	       "leaf more above 60 layers,\n# a directory node more above 511 "
+	       "leaf more from layer 48 on,\n# a directory node more above 511 "
 	       "dimensions; each is 4 KiB, however many layers there are\n");
 	printf("ratios: 100000/280 layers: lookup of the same %.2f and %.2f, "
 	       "64 B commit %.2f and %.2f, 16 KiB commit %.2f and %.2f (14 and "
