@@ -176,7 +176,7 @@ Test(attach, refuses_another_layout)
 	patch(CATALOG, offsetof(struct strata__head, layout_minor), &minor, 4);
 	must(strata_detach(store_attach(STRATA_READ)));
 	patch(CATALOG, offsetof(struct strata__head, layout_major), &major, 4);
-	expect_refused(STRATA_ELAYOUT, "has layout 2.9");
+	expect_refused(STRATA_ELAYOUT, "has layout 3.9");
 }
 
 Test(attach, refuses_another_boot)
