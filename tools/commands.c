@@ -295,5 +295,17 @@ const struct tool_command tool_commands[] = {
 		.max_operands = 2,
 		.run = cmd_limit,
 	},
+	{
+		.name = "doctor",
+		.synopsis = "",
+		.summary = "look for what is wrong on this machine",
+		.details = "Memory, kernel, limits, logind and the stores; "
+			   "each finding with what mends\n"
+			   "it. The exit code is 1 if there is a problem.",
+		.example = "strata doctor",
+		.traits = TOOL_PRINTS,
+		.max_operands = 0,
+		.run = cmd_doctor,
+	},
 	{.name = NULL},
 };

@@ -342,6 +342,7 @@ int cmd_ls(const struct tool_args *args);
 int cmd_cat(const struct tool_args *args);
 int cmd_stat(const struct tool_args *args);
 int cmd_readers(const struct tool_args *args);
+int cmd_doctor(const struct tool_args *args);
 int cmd_verify(const struct tool_args *args);
 
 #endif /* STRATA_TOOL_H */

@@ -1,0 +1,105 @@
+#!/bin/sh
+# SPDX-License-Identifier: AGPL-3.0-only
+# Copyright (C) 2026 The Strata authors
+# What is wrong with a machine, strata doctor finds, with what mends it.
+set -eu
+# shellcheck source=tests/support/tool.sh
+. "${top_srcdir:=$(cd "$(dirname "$0")/.." && pwd)}/tests/support/tool.sh"
+
+root=$work/root
+mkdir "$root"
+STRATA_DOCTOR_ROOT=$root
+export STRATA_DOCTOR_ROOT
+
+#
+# nothing wrong
+#
+good doctor
+prints '^ok  *membarrier: \|^note  *membarrier: '
+prints "^ok  *file locks: .*$shm"
+prints '^ok  *RemoveIPC: systemd does not run here'
+prints '^ok  *store: there is none'
+good create whole --limit=16M
+good doctor
+prints "^ok  *store: 'whole' is whole: version 1, .* of 16.0 MiB"
+json doctor
+prints '"level": "ok"'
+prints '"mend": null'
+
+#
+# a store that nobody can attach
+#
+good create broken --limit=16M
+printf 'XXXX' | dd of="$shm/strata.broken" conv=notrunc 2>/dev/null
+try "$STRATA" doctor
+test "$status" -eq 1 || fail 'a damaged store is no problem'
+prints "^PROBLEM  *store: 'broken' .* cannot be attached: "
+prints 'mend: strata destroy broken'
+rm "$shm/strata.broken"
+
+#
+# RemoveIPC: the last setting of logind's files counts, persons' stores only
+#
+mkdir -p "$root/run/systemd/system" "$root/etc/systemd/logind.conf.d" \
+	"$root/var/lib/systemd/linger"
+good doctor
+prints '^ok  *RemoveIPC: .*all stores are of system users'
+if test "$(id -u)" -eq 0; then
+	chown 64321 "$shm/strata.whole"
+	try "$STRATA" doctor
+	prints "^warning  *RemoveIPC: the store 'whole' goes when its owner 64321"
+	prints 'mend: loginctl enable-linger 64321'
+	touch "$root/var/lib/systemd/linger/64321"
+	try "$STRATA" doctor
+	prints '^ok  *RemoveIPC: .*linger'
+	rm "$root/var/lib/systemd/linger/64321"
+	printf '#RemoveIPC=yes\n[Login]\nRemoveIPC = no\n' \
+		>"$root/etc/systemd/logind.conf"
+	try "$STRATA" doctor
+	prints '^ok  *RemoveIPC: RemoveIPC=no'
+	echo 'RemoveIPC=yes' >"$root/etc/systemd/logind.conf.d/50-local.conf"
+	try "$STRATA" doctor
+	prints "^warning  *RemoveIPC: the store 'whole'"
+	chown 0 "$shm/strata.whole"
+fi
+
+#
+# a folder as a container has it
+#
+cat >"$work/small.sh" <<'END'
+mount -t tmpfs -o size=$1 tmpfs "$2" || exit 77
+shift 2
+exec "$@"
+END
+small=$work/small
+mkdir "$small"
+if unshare -m true 2>/dev/null; then
+	try unshare -m sh "$work/small.sh" 64M "$small" \
+		env STRATA_SHM_DIR="$small" "$STRATA" doctor
+	if test "$status" -ne 77; then
+		prints "^warning  *shared memory: $small has 64.0 MiB, what a container"
+		prints 'mend: docker run --shm-size=1g'
+		try unshare -m sh "$work/small.sh" 100M "$small" \
+			env STRATA_SHM_DIR="$small" \
+			sh -c "'$STRATA' create big && '$STRATA' doctor"
+		prints "^warning  *shared memory: $small has .* free of 100.0 MiB, and"
+		prints 'mend: mount -o remount,size='
+		try unshare -m sh "$work/small.sh" 100M,nr_inodes=20 "$small" \
+			env STRATA_SHM_DIR="$small" "$STRATA" doctor
+		prints '^PROBLEM  *shared memory: .* has room for 1. more files'
+	fi
+fi
+
+#
+# a folder that is none, and limits
+#
+STRATA_SHM_DIR=$work/absent
+try "$STRATA" doctor
+test "$status" -eq 1 || fail 'a missing folder is no problem'
+prints '^PROBLEM  *shared memory: .*absent cannot be looked at'
+STRATA_SHM_DIR=$shm
+try sh -c "ulimit -n 100 && '$STRATA' doctor"
+prints '^warning  *open files: limited to 100'
+good destroy whole
+
+echo "$nr_checks commands"
