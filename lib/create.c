@@ -57,10 +57,6 @@ config_check(struct strata_config *config)
 				    ": the owner must read and write, others "
 				    "must not write, nobody executes",
 				    config->mode);
-	if (config->huge_pages == STRATA_HUGE_REQUIRE)
-		return strata__fail(STRATA_ENOTSUP,
-				    "this version does not ask for large pages, "
-				    "so they cannot be required");
 	if ((unsigned)config->huge_pages > STRATA_HUGE_REQUIRE)
 		return strata__fail(STRATA_EINVAL, "huge_pages is %d",
 				    (int)config->huge_pages);

@@ -8,6 +8,40 @@
 #include "error.h"
 #include "install.h"
 
+/*
+ * Each process that reads the region for the first time pays for each page: 512
+ * times less for large ones. They are made once, here, of pages that are filled:
+ * /dev/shm gives large ones to begin with only where its mount says so.
+ */
+static int
+make_large(struct strata_store *store, struct strata__built *built)
+{
+	uint32_t wish = store->space.geometry->huge_pages;
+	uint64_t bytes;
+	int err;
+
+	built->building.large_pages = 0;
+	if (wish == STRATA_HUGE_NEVER)
+		return 0;
+	err = strata__os_collapse(built->map, built->building.image_size,
+				  &bytes);
+	STRATA_TESTPOINT("install.collapsed");
+	built->building.large_pages = (uint32_t)(bytes / STRATA_LARGE_PAGE);
+	if (err == 0 || wish != STRATA_HUGE_REQUIRE)
+		return 0;
+	strata__fail(STRATA_ENOTSUP,
+		     "store '%s' requires large pages, and the kernel gave "
+		     "%llu of %llu bytes (%s): it needs Linux 6.1 and free "
+		     "memory that hangs together; 'strata doctor' looks, or "
+		     "create the store with --huge-pages=auto",
+		     store->name, (unsigned long long)bytes,
+		     (unsigned long long)(built->building.image_size &
+					  ~(STRATA_LARGE_PAGE - 1)),
+		     strerror(-err));
+	strata__error()->sys_errno = -err;
+	return STRATA_ENOTSUP;
+}
+
 int
 strata__built_seal(struct strata_store *store, const char *what,
 		   struct strata__built *built)
@@ -15,24 +49,22 @@ strata__built_seal(struct strata_store *store, const char *what,
 	uint64_t size = built->building.image_size;
 	int ret;
 
-	built->map = mmap(NULL, size, PROT_READ, MAP_SHARED, built->building.fd,
-			  0);
-	if (built->map == MAP_FAILED) {
-		built->map = NULL;
-		return strata__fail_errno(errno, "cannot map a new region");
-	}
+	ret = strata__os_map_large(built->building.fd, size, &built->map);
+	if (ret != 0)
+		return strata__fail_errno(-ret, "cannot map a new region");
 	ret = strata__image_check(built->map, size, what, /* quick= */ false,
 				  NULL, NULL, &built->image);
 	if (ret == 0)
 		ret = strata__segtab_seal(&store->space, &built->building);
-	return ret;
+	return ret == 0 ? make_large(store, built) : ret;
 }
 
 void
 strata__built_unmap(struct strata__built *built)
 {
 	if (built->map != NULL)
-		munmap(built->map, built->building.image_size);
+		munmap(built->map, strata__round_up(built->building.image_size,
+						    STRATA_PAGE));
 	built->map = NULL;
 }
 

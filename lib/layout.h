@@ -172,7 +172,7 @@ struct strata__segment {
 	_Atomic uint64_t size;       /* bytes, whole pages, with the trailer */
 	_Atomic uint64_t image_size; /* bytes of the image at its front */
 	_Atomic uint32_t dimension;
-	_Atomic uint32_t unused;
+	_Atomic uint32_t large_pages; /* of 2 MiB, when it was built */
 };
 _Static_assert(sizeof(struct strata__segment) == 64, "one cache line");
 

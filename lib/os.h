@@ -68,6 +68,14 @@ int strata__os_is_locked(int fd, uint64_t offset, uint64_t size);
 int strata__os_guard(int fd, void **ret_guard);
 void strata__os_unguard(void *guard);
 
+/* Large pages. map_large: a file for reading, at an address at which its pages
+ * may become large. collapse: has the kernel make large pages of what is there
+ * (the part that fills them whole), and says how many bytes; -errno when not
+ * all of it could be had, *ret_bytes is right all the same. */
+#define STRATA_LARGE_PAGE (UINT64_C(2) << 20)
+int strata__os_map_large(int fd, uint64_t size, void **ret_map);
+int strata__os_collapse(void *map, uint64_t size, uint64_t *ret_bytes);
+
 /* posix_fallocate in steps of 2 MiB, each retried when interrupted. */
 int strata__os_reserve(int fd, uint64_t offset, uint64_t size);
 /* Whole transfers; short ones are continued, EINTR retried. A read that meets

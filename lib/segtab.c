@@ -382,6 +382,8 @@ strata__segtab_publish(struct strata__space *space,
 {
 	struct strata__segment *entry = entry_at(space, building->index);
 
+	atomic_store_explicit(&entry->large_pages, building->large_pages,
+			      memory_order_relaxed);
 	entry_word(&entry->record.birth, birth);
 	STRATA_TESTPOINT("segtab.publish.born");
 	entry_state(entry, STRATA_ALLOCATED);

@@ -15,6 +15,7 @@ struct strata__building {
 	uint64_t place;
 	uint64_t size; /* of the segment */
 	uint64_t image_size;
+	uint32_t large_pages; /* that it has */
 	int fd;
 	void *guard;
 };

@@ -39,6 +39,25 @@ fill_pools(const struct strata__space *space, struct strata_stats *stats)
 	}
 }
 
+/* A region that comes or goes meanwhile is counted or not. */
+static uint64_t
+large_page_bytes(const struct strata__space *space)
+{
+	const struct strata__segment *segments = strata__segments(space);
+	uint64_t high = strata__count(&space->catalog->counters.segments_high);
+	uint64_t pages = 0, i;
+	uint32_t state;
+
+	for (i = 0; i < high && i < space->geometry->nr_segments; i++) {
+		state = atomic_load_explicit(&segments[i].record.state,
+					     memory_order_relaxed);
+		if (state == STRATA_ALLOCATED || state == STRATA_RETIRED)
+			pages += atomic_load_explicit(&segments[i].large_pages,
+						      memory_order_relaxed);
+	}
+	return pages * STRATA_LARGE_PAGE;
+}
+
 static void
 fill_counters(const struct strata__space *space, struct strata_stats *stats)
 {
@@ -69,6 +88,7 @@ fill_counters(const struct strata__space *space, struct strata_stats *stats)
 	stats->grace_periods = strata__count(&counters->grace_periods);
 	stats->reclaimed = strata__count(&counters->reclaimed);
 	stats->created_ns = geometry->created_ns;
+	stats->large_page_bytes = large_page_bytes(space);
 }
 
 static int

@@ -86,6 +86,8 @@ memory_rows(struct table *table, const struct strata_stats *stats)
 		    SIZE_TEXT(stats->pool_bytes),
 		    SIZE_TEXT(stats->region_bytes),
 		    SIZE_TEXT(stats->fixed_bytes));
+	table_field(table, "large pages", "%s of the regions",
+		    SIZE_TEXT(stats->large_page_bytes));
 	table_field(table, "pressure", "%s", pressure_text(stats->pressure));
 }
 
@@ -241,6 +243,7 @@ memory_json(json_t *object, const struct strata_stats *stats)
 	number_set(object, "fixed_bytes", stats->fixed_bytes);
 	number_set(object, "pool_bytes", stats->pool_bytes);
 	number_set(object, "region_bytes", stats->region_bytes);
+	number_set(object, "large_page_bytes", stats->large_page_bytes);
 	json_object_set_new(object, "pressure",
 			    json_string(pressure_text(stats->pressure)));
 }

@@ -2,6 +2,8 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Dimension files into the store: load, reload, unload. */
 #include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "../support/proc.h"
@@ -617,4 +619,74 @@ Test(load, fourteen_dimensions_of_twenty_layers)
 		must(strata_unload(store, d, 0));
 	cr_expect_eq(stats_now().region_bytes, 0);
 	expect_clean();
+}
+
+/**** large pages ****/
+
+/* Does the kernel give any, to a file as regions are? */
+static bool
+large_pages_can_be_had(void)
+{
+	char path[160];
+	uint64_t bytes = 0;
+	void *map;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/trial", folder_path);
+	fd = open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
+	cr_assert_geq(fd, 0);
+	must(unlink(path));
+	must(strata__os_reserve(fd, 0, 4 * MIB));
+	must(strata__os_map_large(fd, 4 * MIB, &map));
+	cr_assert_eq((uintptr_t)map % STRATA_LARGE_PAGE, 0);
+	(void)strata__os_collapse(map, 4 * MIB, &bytes);
+	munmap(map, 4 * MIB);
+	close(fd);
+	return bytes == 4 * MIB;
+}
+
+static int
+load_large(enum strata_huge_pages wish, uint64_t *ret_bytes)
+{
+	struct strata_config config = store_config(32 * MIB);
+	int code;
+
+	config.huge_pages = wish;
+	store_again(&config);
+	code = strata_load(store, file_of("large", 7, 5, MIB), NULL);
+	*ret_bytes = stats_now().large_page_bytes;
+	expect_clean();
+	return code;
+}
+
+Test(load, regions_get_large_pages_where_they_can_be_had)
+{
+	bool can = large_pages_can_be_had();
+	uint64_t bytes, none;
+
+	must(load_large(STRATA_HUGE_NEVER, &none));
+	cr_expect_eq(none, 0);
+	must(load_large(STRATA_HUGE_AUTO, &bytes));
+	if (can)
+		cr_expect_eq(bytes, 4 * MIB, "the tail is of small pages");
+	for (uint32_t i = 0; i < 5; i++)
+		cr_expect(has(7, i, (char)('a' + i), MIB), "layer %u", i);
+	must(strata_unload(store, 7, /* forget= */ false));
+	must(strata_gc(store, NULL));
+	cr_expect_eq(stats_now().large_page_bytes, 0);
+}
+
+Test(load, required_large_pages_are_there_or_it_is_refused)
+{
+	bool can = large_pages_can_be_had();
+	uint64_t bytes;
+	int code = load_large(STRATA_HUGE_REQUIRE, &bytes);
+
+	if (can) {
+		cr_expect_eq(code, 0);
+		cr_expect_eq(bytes, 4 * MIB);
+		return;
+	}
+	expect_error(code, STRATA_ENOTSUP, "requires large pages");
+	expect_nothing(folder_files(false));
 }
