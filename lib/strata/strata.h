@@ -872,6 +872,84 @@ strata_foreach_reader(struct strata_store *store,
 				void *arg),
 		      void *arg);
 
+/** Longest file name of a segment, with its NUL. */
+#define STRATA_SEGMENT_NAME_MAX 127
+
+/** Where something lies. */
+struct strata_location {
+	char segment[STRATA_SEGMENT_NAME_MAX + 1]; /**< file name */
+	uint64_t offset;     /**< in the segment */
+	uint64_t bytes;      /**< taken: of blocks whole ones */
+	int in_region;       /**< else in a pool: the next three */
+	uint32_t pool;       /**< as in strata_stats */
+	uint64_t block;      /**< number of the first */
+	uint32_t nr_blocks;  /**< more than 1: a run */
+};
+
+/**
+ * Says where the content of a layer lies.
+ * @param reader the reader that found the entry, in the same section
+ * @param entry what strata_find() gave
+ * @return 0; STRATA_EINVAL outside of a section; STRATA_ECORRUPT when it is no
+ * place of this store.
+ */
+STRATA_API int strata_locate(struct strata_reader *reader,
+			     const struct strata_entry *entry,
+			     struct strata_location *ret_location);
+
+/** Whether something of the store is in use. */
+enum strata_life {
+	STRATA_LIFE_BUILDING = 1, /**< a region that somebody fills */
+	STRATA_LIFE_LIVE = 2,
+	STRATA_LIFE_RETIRED = 3, /**< replaced; older versions may be read */
+	STRATA_LIFE_DYING = 4    /**< a region that is being given back */
+};
+
+/** A region's segment. */
+struct strata_region_info {
+	char segment[STRATA_SEGMENT_NAME_MAX + 1];
+	uint32_t dimension;
+	enum strata_life life;
+	uint64_t bytes;            /**< of the segment */
+	uint64_t image_bytes;      /**< of the image at its front */
+	uint64_t large_page_bytes; /**< of these, in pages of 2 MiB when built */
+	uint64_t birth;            /**< first version that has it; 0: none yet */
+	uint64_t retirement;       /**< first that has not; 0: live */
+};
+
+/**
+ * Calls fn for each region, live or not.
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * Context: any attached process; takes no lock. What a writer changes meanwhile
+ * is told as before or as after.
+ * @return 0; what fn returned; STRATA_EINVAL.
+ */
+STRATA_API int
+strata_foreach_region(struct strata_store *store,
+		      int (*fn)(const struct strata_region_info *info,
+				void *arg),
+		      void *arg);
+
+/** A block, or run of blocks, that is retired and not reclaimed yet. */
+struct strata_retired_info {
+	struct strata_location location;
+	uint64_t birth, retirement; /**< versions from, and before, which it is
+					 read */
+};
+
+/**
+ * Calls fn for each retired block; retired regions are told by
+ * strata_foreach_region().
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * Context: as there. Looks at every block's record: about 1 ns for each.
+ * @return 0; what fn returned; STRATA_EINVAL.
+ */
+STRATA_API int
+strata_foreach_retired(struct strata_store *store,
+		       int (*fn)(const struct strata_retired_info *info,
+				 void *arg),
+		       void *arg);
+
 /** What strata_verify() found. */
 struct strata_verify_report {
 	uint64_t nodes, dimensions, layers, regions, blocks;
