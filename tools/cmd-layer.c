@@ -52,7 +52,7 @@ keywords_join(const struct strata_meta *meta)
 	return joined;
 }
 
-static json_t *
+json_t *
 layer_json(uint32_t layer, const struct strata_entry *entry,
 	   const struct strata_meta *meta)
 {
@@ -111,10 +111,10 @@ dimension_row(const struct strata_dimension *dimension, void *arg)
 	return 0;
 }
 
-static int
-dimension_item(const struct strata_dimension *dimension, void *arg)
+json_t *
+dimension_json(const struct strata_dimension *dimension)
 {
-	json_t *item = json_pack(
+	return json_pack(
 		"{s:I, s:o, s:s, s:b, s:I, s:I, s:I, s:I, s:o, s:o, s:I}", "id",
 		(json_int_t)dimension->id, "name", json_text(dimension->name),
 		"state", state_text(dimension->state), "immutable",
@@ -126,8 +126,12 @@ dimension_item(const struct strata_dimension *dimension, void *arg)
 		json_number(dimension->frequency_min), "frequency_max",
 		json_number(dimension->frequency_max), "version",
 		(json_int_t)dimension->version);
+}
 
-	json_array_append_new(arg, item);
+static int
+dimension_item(const struct strata_dimension *dimension, void *arg)
+{
+	json_array_append_new(arg, dimension_json(dimension));
 	return 0;
 }
 

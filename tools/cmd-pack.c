@@ -175,7 +175,7 @@ plan_bytes(const struct plan *plan)
 }
 
 static json_t *
-dimension_json(const struct plan_dimension *dimension, const char *folder)
+planned_json(const struct plan_dimension *dimension, const char *folder)
 {
 	char path[PATH_MAX];
 
@@ -200,7 +200,7 @@ plan_json(const struct plan *plan, const char *folder)
 	for (i = 0; i < plan->nr_dimensions; i++)
 		json_array_append_new(
 			dimensions,
-			dimension_json(&plan->dimensions[i], folder));
+			planned_json(&plan->dimensions[i], folder));
 	return json_print(json_pack("{s:o, s:o, s:o, s:I, s:I, s:I}", "source",
 				    json_text(plan->source), "directory",
 				    json_text(folder), "dimensions", dimensions,

@@ -25,16 +25,6 @@ pressure_text(enum strata_pressure pressure)
 	return "?";
 }
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * UINT64_C(1000000000) +
-	       (uint64_t)now.tv_nsec;
-}
-
 /* As people say it: the nearest whole MiB. */
 static unsigned long long
 megabytes(uint64_t bytes)
@@ -56,7 +46,7 @@ percent(uint64_t part, uint64_t whole)
 }
 
 /* Four lines whose form is fixed: programs may have learnt to read them. */
-static void
+void
 summary_print(const struct strata_stats *stats)
 {
 	printf("Memory State Dump @ %s\n", TIME_TEXT(now_ns()));
@@ -280,7 +270,7 @@ history_json(json_t *object, const struct strata_stats *stats)
 	number_set(object, "reclaimed", stats->reclaimed);
 }
 
-static json_t *
+json_t *
 stat_json(const char *name, const char *directory,
 	  const struct strata_stats *stats)
 {
@@ -365,8 +355,8 @@ reader_row(const struct strata_reader_info *info, void *arg)
 	return 0;
 }
 
-static int
-reader_item(const struct strata_reader_info *info, void *arg)
+json_t *
+reader_json(const struct strata_reader_info *info)
 {
 	json_t *item = json_object();
 	char *name = x_format("%.*s", (int)sizeof(info->name), info->name);
@@ -381,8 +371,14 @@ reader_item(const struct strata_reader_info *info, void *arg)
 	number_set(item, "age_ns", info->age_ns);
 	number_set(item, "retained", info->retained);
 	number_set(item, "sections", info->sections);
-	json_array_append_new(arg, item);
 	free(name);
+	return item;
+}
+
+static int
+reader_item(const struct strata_reader_info *info, void *arg)
+{
+	json_array_append_new(arg, reader_json(info));
 	return 0;
 }
 

@@ -64,6 +64,12 @@ static const struct tool_option stat_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
+static const struct tool_option dump_options[] = {
+	{KEY_OUTPUT, "output", "FILE",
+	 "write it there, and print the summary"},
+	{0, NULL, NULL, NULL},
+};
+
 static const struct tool_option verify_options[] = {
 	{KEY_QUICK, "quick", NULL, "leave out the checksums of the contents"},
 	{0, NULL, NULL, NULL},
@@ -250,6 +256,19 @@ const struct tool_command tool_commands[] = {
 		.min_operands = 1,
 		.max_operands = 1,
 		.run = cmd_stat,
+	},
+	{
+		.name = "dump",
+		.synopsis = "STORE",
+		.summary = "print the whole state of a store, as JSON",
+		.details = "All layers are of one version. The document is "
+			   "described by dump.schema.json.",
+		.example = "strata dump core -o core.json",
+		.options = dump_options,
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = cmd_dump,
 	},
 	{
 		.name = "readers",

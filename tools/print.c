@@ -12,6 +12,16 @@
 
 /**** sizes and times ****/
 
+uint64_t
+now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec * UINT64_C(1000000000) +
+	       (uint64_t)now.tv_nsec;
+}
+
 const char *
 size_text(uint64_t bytes, char buffer[24])
 {

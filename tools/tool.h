@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <jansson.h>
 
@@ -27,6 +28,7 @@ enum tool_key {
 	KEY_JSON = 'j',
 	KEY_QUIET = 'q',
 	KEY_SUMMARY = 's',
+	KEY_OUTPUT = 'o',
 	KEY_TRUST_OWNER = 256,
 	KEY_LIMIT,
 	KEY_MAX_LIMIT,
@@ -194,6 +196,8 @@ const char *size_text(uint64_t bytes, char buffer[24]);
 /** "1 layer", "20 layers" */
 #define COUNT_TEXT(number, noun) count_text((number), (noun), (char[48]){0})
 const char *count_text(uint64_t number, const char *noun, char buffer[48]);
+/** CLOCK_REALTIME. */
+uint64_t now_ns(void);
 /** "2026-11-22T12:00:00Z" */
 #define TIME_TEXT(ns) time_text((ns), (char[32]){0})
 const char *time_text(uint64_t realtime_ns, char buffer[32]);
@@ -241,6 +245,34 @@ json_t *json_text(const char *text);
 json_t *json_number(double value);
 /** Prints the object with a line feed and frees it. @return TOOL_DONE. */
 int json_print(json_t *object);
+
+/**** output that appears whole: output.c ****/
+
+struct output {
+	const struct tool_args *args;
+	const char *path; /**< NULL: stdout */
+	FILE *file;       /**< to be written to */
+	char *temporary;  /**< its path; NULL when it has none */
+};
+
+/** @param path NULL: stdout. @return tool_status; then commit or abort */
+int output_open(const struct tool_args *args, const char *path,
+		struct output *output);
+/** Puts it in its place; aborts when that fails. @return tool_status */
+int output_commit(struct output *output);
+/** Also after a failure, or twice. */
+void output_abort(struct output *output);
+
+/**** facts as JSON: cmd-stat.c, cmd-layer.c ****/
+
+json_t *stat_json(const char *name, const char *directory,
+		  const struct strata_stats *stats);
+json_t *reader_json(const struct strata_reader_info *info);
+json_t *dimension_json(const struct strata_dimension *dimension);
+json_t *layer_json(uint32_t layer, const struct strata_entry *entry,
+		   const struct strata_meta *meta);
+/** The four lines that sum up a store. */
+void summary_print(const struct strata_stats *stats);
 
 /**** stores and files: view.c, input.c ****/
 
@@ -342,6 +374,7 @@ int cmd_ls(const struct tool_args *args);
 int cmd_cat(const struct tool_args *args);
 int cmd_stat(const struct tool_args *args);
 int cmd_readers(const struct tool_args *args);
+int cmd_dump(const struct tool_args *args);
 int cmd_doctor(const struct tool_args *args);
 int cmd_verify(const struct tool_args *args);
 
