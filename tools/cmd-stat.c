@@ -3,9 +3,10 @@
 /* Commands that look at a store: stat, readers. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
-#include "tool.h"
+#include "figures.h"
 
 /**** stat: text ****/
 
@@ -193,20 +194,19 @@ number_set(json_t *object, const char *key, uint64_t value)
 	json_object_set_new(object, key, json_integer((json_int_t)value));
 }
 
+static void
+figures_set(json_t *object, const struct figure *figures, const void *stats)
+{
+	for (; figures->key != NULL; figures++)
+		number_set(object, figures->key, figure_value(figures, stats));
+}
+
 static json_t *
 pool_json(const struct strata_pool_stats *pool)
 {
 	json_t *item = json_object();
 
-	number_set(item, "block_size", pool->block_size);
-	number_set(item, "max_blocks", pool->max_blocks);
-	number_set(item, "grown_blocks", pool->grown_blocks);
-	number_set(item, "live_blocks", pool->live_blocks);
-	number_set(item, "retired_blocks", pool->retired_blocks);
-	number_set(item, "free_blocks", pool->free_blocks);
-	number_set(item, "peak_blocks", pool->peak_blocks);
-	number_set(item, "failed", pool->failed);
-	number_set(item, "spilled", pool->spilled);
+	figures_set(item, pool_figures, pool);
 	return item;
 }
 
@@ -219,55 +219,6 @@ pools_json(const struct strata_stats *stats)
 	for (i = 0; i < stats->nr_pools; i++)
 		json_array_append_new(pools, pool_json(&stats->pools[i]));
 	return pools;
-}
-
-static void
-memory_json(json_t *object, const struct strata_stats *stats)
-{
-	number_set(object, "limit", stats->limit);
-	number_set(object, "max_limit", stats->max_limit);
-	number_set(object, "reserved", stats->reserved);
-	number_set(object, "used", stats->used);
-	number_set(object, "retired", stats->retired);
-	number_set(object, "content_bytes", stats->content_bytes);
-	number_set(object, "fixed_bytes", stats->fixed_bytes);
-	number_set(object, "pool_bytes", stats->pool_bytes);
-	number_set(object, "region_bytes", stats->region_bytes);
-	number_set(object, "large_page_bytes", stats->large_page_bytes);
-	json_object_set_new(object, "pressure",
-			    json_string(pressure_text(stats->pressure)));
-}
-
-static void
-count_json(json_t *object, const struct strata_stats *stats)
-{
-	number_set(object, "dimensions", stats->nr_dimensions);
-	number_set(object, "layers", stats->nr_layers);
-	number_set(object, "proto", stats->nr_proto);
-	number_set(object, "crystallized", stats->nr_crystallized);
-	number_set(object, "hybrid", stats->nr_hybrid);
-	number_set(object, "regions", stats->nr_regions);
-	number_set(object, "readers", stats->readers);
-	number_set(object, "peak_readers", stats->peak_readers);
-}
-
-static void
-history_json(json_t *object, const struct strata_stats *stats)
-{
-	number_set(object, "allocations", stats->allocations);
-	number_set(object, "deallocations", stats->deallocations);
-	number_set(object, "failures", failures(stats));
-	number_set(object, "failures_class", stats->failures_class);
-	number_set(object, "failures_limit", stats->failures_limit);
-	number_set(object, "failures_shm", stats->failures_shm);
-	number_set(object, "commits", stats->commits);
-	number_set(object, "loads", stats->loads);
-	number_set(object, "reloads", stats->reloads);
-	number_set(object, "unloads", stats->unloads);
-	number_set(object, "crystallizations", stats->crystallizations);
-	number_set(object, "recoveries", stats->recoveries);
-	number_set(object, "grace_periods", stats->grace_periods);
-	number_set(object, "reclaimed", stats->reclaimed);
 }
 
 json_t *
@@ -284,9 +235,10 @@ stat_json(const char *name, const char *directory,
 	json_object_set_new(object, "created",
 			    json_string(TIME_TEXT(stats->created_ns)));
 	json_object_set_new(object, "time", json_string(TIME_TEXT(now_ns())));
-	memory_json(object, stats);
-	count_json(object, stats);
-	history_json(object, stats);
+	figures_set(object, store_figures, stats);
+	number_set(object, "failures", failures(stats));
+	json_object_set_new(object, "pressure",
+			    json_string(pressure_text(stats->pressure)));
 	json_object_set_new(object, "pools", pools_json(stats));
 	return object;
 }
@@ -306,6 +258,46 @@ stat_output(const struct tool_args *args, struct strata_store *store,
 		stat_print(name, directory, stats);
 }
 
+/* Text that is wider than a line is broken between words. */
+static void
+wrap(const char *text, int indent)
+{
+	size_t room = 78 - (size_t)indent;
+
+	while (strlen(text) > room) {
+		size_t end = room;
+
+		while (end > 0 && text[end] != ' ')
+			end--;
+		if (end == 0)
+			break;
+		printf("%.*s\n%*s", (int)end, text, indent, "");
+		text += end + 1;
+	}
+	puts(text);
+}
+
+static void
+figures_explain(const struct figure *figures, const char *prefix)
+{
+	for (; figures->key != NULL; figures++) {
+		char *key = x_format("%s%s", prefix, figures->key);
+
+		printf("%-22s  ", key);
+		wrap(figures->meaning, 24);
+		free(key);
+	}
+}
+
+/* Of any store: the operand is not needed, and not looked at. */
+static int
+stat_explain(void)
+{
+	figures_explain(store_figures, "");
+	figures_explain(pool_figures, "pools.");
+	return TOOL_DONE;
+}
+
 int
 cmd_stat(const struct tool_args *args)
 {
@@ -313,6 +305,10 @@ cmd_stat(const struct tool_args *args)
 	struct strata_store *store;
 	int code, status;
 
+	if (args_has(args, KEY_EXPLAIN))
+		return stat_explain();
+	if (args->nr_operands == 0)
+		return message_usage(args, "a store is needed, or --explain");
 	status = store_attach(args, args->operands[0], STRATA_READ, &store);
 	if (status != TOOL_DONE)
 		return status;

@@ -59,7 +59,15 @@ static const struct tool_option cat_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
+static const struct tool_option metrics_options[] = {
+	{KEY_TEXTFILE, "textfile", "PATH",
+	 "write them there, for the textfile collector"},
+	{KEY_LISTEN, "listen", "ADDRESS:PORT", "serve them at /metrics"},
+	{0, NULL, NULL, NULL},
+};
+
 static const struct tool_option stat_options[] = {
+	{KEY_EXPLAIN, "explain", NULL, "say what each figure means"},
 	{KEY_SUMMARY, "summary", NULL, "print the four-line summary only"},
 	{0, NULL, NULL, NULL},
 };
@@ -248,13 +256,12 @@ const struct tool_command tool_commands[] = {
 	},
 	{
 		.name = "stat",
-		.synopsis = "STORE",
+		.synopsis = "STORE\n--explain",
 		.summary = "print the figures of a store",
-		.example = "strata stat core",
+		.example = "strata stat core\nstrata stat --explain",
 		.options = stat_options,
 		.traits = TOOL_PRINTS | TOOL_ATTACHES,
-		.min_operands = 1,
-		.max_operands = 1,
+				.max_operands = 1,
 		.run = cmd_stat,
 	},
 	{
@@ -313,6 +320,23 @@ const struct tool_command tool_commands[] = {
 		.min_operands = 2,
 		.max_operands = 2,
 		.run = cmd_limit,
+	},
+	{
+		.name = "metrics",
+		.synopsis = "[STORE]...",
+		.summary = "print the figures of stores for Prometheus",
+		.details = "Without STORE, of all stores of this machine. With "
+			   "--listen it goes on until\n"
+			   "SIGINT or SIGTERM.",
+		.example =
+			"strata metrics core\n"
+			"strata metrics --textfile=/var/lib/node_exporter/"
+			"strata.prom\n"
+			"strata metrics --listen=127.0.0.1:9480",
+		.options = metrics_options,
+		.traits = TOOL_ACTS | TOOL_ATTACHES,
+		.max_operands = -1,
+		.run = cmd_metrics,
 	},
 	{
 		.name = "doctor",

@@ -50,6 +50,9 @@ enum tool_key {
 	KEY_PARENT,
 	KEY_KEYWORD,
 	KEY_META,
+	KEY_LISTEN,
+	KEY_TEXTFILE,
+	KEY_EXPLAIN,
 	KEY_QUICK,
 };
 
@@ -375,6 +378,7 @@ int cmd_cat(const struct tool_args *args);
 int cmd_stat(const struct tool_args *args);
 int cmd_readers(const struct tool_args *args);
 int cmd_dump(const struct tool_args *args);
+int cmd_metrics(const struct tool_args *args);
 int cmd_doctor(const struct tool_args *args);
 int cmd_verify(const struct tool_args *args);
 
