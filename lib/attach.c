@@ -115,6 +115,10 @@ check_idle(struct strata_store *store)
 		return strata__fail(STRATA_EINVAL,
 				    "a writer session is open: close it before "
 				    "detaching");
+	if (atomic_load_explicit(&store->has_flavor, memory_order_relaxed))
+		return strata__fail(STRATA_EINVAL,
+				    "its flavour is open: strata_urcu_flavor_close() "
+				    "first");
 	cds_list_for_each_entry(page, &store->reader_pages, node)
 		for (unsigned i = 0; i < STRATA_PAGE_READERS; i++)
 			if (page->readers[i].depth != 0)

@@ -25,6 +25,7 @@ struct strata_store {
 	struct cds_list_head heirs; /* chunks made for the child of a fork */
 	unsigned nr_readers;
 	_Atomic unsigned nr_txns; /* open ones */
+	_Atomic bool has_flavor;
 
 	/* Writing; under the writer lock. */
 	struct strata__edit edit;

@@ -19,6 +19,7 @@ enum strata__safeguard {
 	STRATA_NO_HEAVY_FENCE = 1 << 1, /* before the scan of the pins */
 	STRATA_NO_LIGHT_FENCE = 1 << 2, /* after the store of the pin */
 	STRATA_EAGER_RECLAIM = 1 << 3,  /* one version too early */
+	STRATA_NO_FLAVOR_GRACE = 1 << 7, /* nor any for private structures */
 };
 
 extern void (*strata__testpoint)(const char *name);

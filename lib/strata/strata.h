@@ -510,6 +510,47 @@ strata_foreach_dimension(struct strata_reader *reader,
 				   void *arg),
 			 void *arg);
 
+struct rcu_flavor_struct; /* of liburcu: urcu/flavor.h */
+
+/**
+ * Offers the store's read sections as a flavour of liburcu, so that structures
+ * in private memory, liburcu's own (cds_lfht_new_flavor()) or others, can be
+ * read in the same section as the store. Grace periods are those of this
+ * process: they wait for its sections only, of all handles, whatever version
+ * these read, and need no commit. read_lock() registers a thread that did not;
+ * thread ends unregister. Where no reader slot is to be had, or the store was
+ * destroyed, the section protects private memory all the same.
+ *
+ * Callbacks are called in order by one thread of the flavour, which blocks all
+ * signals; a child of a fork has its own, and the callbacks that were queued.
+ * synchronize and barrier must not be called inside of a section, barrier not
+ * from a callback. A fork inside of a section does not pause the threads of
+ * liburcu's hash tables that resize by themselves: such a child must not use
+ * them.
+ * @param store attached
+ * @param ret_flavor its functions, good until strata_urcu_flavor_close()
+ * @return 0, also when it is open already; STRATA_EBUSY when four other stores
+ * of this process have one; STRATA_ENOTSUP (membarrier is forbidden to this
+ * process); STRATA_EINVAL; -errno.
+ */
+STRATA_API int
+strata_urcu_flavor(struct strata_store *store,
+		   const struct rcu_flavor_struct **ret_flavor);
+
+/**
+ * The reader of this thread that the flavour's read_lock() entered a section
+ * of, for strata_find() and the like.
+ * @return NULL outside of one, or when the section is not one of the store
+ */
+STRATA_API struct strata_reader *strata_urcu_reader(struct strata_store *store);
+
+/**
+ * Closes the flavour when it was opened so often: calls what is queued, and
+ * ends its thread. To be called before strata_detach().
+ * @return 0; STRATA_EBUSY while other threads are registered; STRATA_EINVAL.
+ */
+STRATA_API int strata_urcu_flavor_close(struct strata_store *store);
+
 /**
  * Waits until the store is at a version or past it.
  * @param store an attached store
