@@ -2,11 +2,13 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Crystallising: protos, and the region below them, become a new region. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
+#include "directory.h"
 #include "error.h"
 #include "install.h"
 #include "newfile.h"
@@ -132,11 +134,68 @@ plan(struct crystal *crystal)
 				  &crystal->plan);
 }
 
+/* Somebody may have destroyed the store meanwhile, or removed its segments, and
+ * made another one with this directory, in which newer files are. */
+static int
+check_ours(struct strata_store *store, const char *directory)
+{
+	struct strata__space *space = &store->space;
+	char name[STRATA_SEGMENT_NAME];
+	struct stat st;
+	int ret = strata__folder_mend(&space->folder);
+
+	if (ret != 0)
+		return ret;
+	strata__segment_name_catalog(name, store->name);
+	if ((atomic_load_explicit(&space->catalog->hot.version,
+				  memory_order_acquire) &
+	     STRATA_VERSION_DEAD) != 0 ||
+	    fstatat(space->folder.fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    st.st_dev != space->catalog_id.device ||
+	    st.st_ino != space->catalog_id.inode)
+		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+				    store->name);
+	return strata__directory_check(directory, store->name);
+}
+
+/*
+ * The order matters: what others have begun is revoked, then ours is begun, then
+ * we see that the store is ours. So a crystallise of a former store is revoked,
+ * or sees that its store is gone, or was done before a newer one began.
+ */
+static int
+file_write(struct crystal *crystal, const char *directory, const char *path)
+{
+	const struct strata__geometry *geometry =
+		crystal->store->space.geometry;
+	const struct strata__newfile_wish wish = {
+		.mode = geometry->mode & 0666,
+		.group = geometry->group,
+		.size = crystal->built.building.image_size,
+		.revoke = true,
+	};
+	struct strata__newfile file;
+	int ret = strata__newfile_open(path, &wish, &file);
+
+	if (ret != 0)
+		return ret;
+	ret = check_ours(crystal->store, directory);
+	if (ret == 0)
+		ret = strata__image_copy(crystal->built.building.fd, file.fd,
+					 wish.size, /* out_in_shm= */ false,
+					 path);
+	if (ret != 0) {
+		strata__newfile_discard(&file);
+		return ret;
+	}
+	STRATA_TESTPOINT("crystallize.file-written");
+	return strata__newfile_finish(&file);
+}
+
 static int
 make_durable(struct crystal *crystal)
 {
 	const char *directory = strata_directory(crystal->store);
-	struct strata__newfile file;
 	char path[PATH_MAX];
 	int ret;
 
@@ -144,20 +203,10 @@ make_durable(struct crystal *crystal)
 		return 0;
 	ret = strata_file_path(directory, crystal->info.id, path, sizeof(path));
 	if (ret == 0)
-		ret = strata__newfile_open(
-			path, crystal->store->space.geometry->mode & 0666,
-			&file);
+		ret = file_write(crystal, directory, path);
 	if (ret != 0)
-		return ret;
-	ret = strata__image_copy(crystal->built.building.fd, file.fd,
-				 crystal->built.building.image_size,
-				 /* out_in_shm= */ false, path);
-	if (ret != 0) {
-		strata__newfile_discard(&file);
-		return ret;
-	}
-	STRATA_TESTPOINT("crystallize.file-written");
-	return strata__newfile_finish(&file);
+		strata__error()->dimension = crystal->info.id;
+	return ret;
 }
 
 static int
@@ -244,21 +293,36 @@ swap(struct strata__edit *edit, struct strata__built *built, void *arg)
 
 /**** both ****/
 
-/* Nothing to build, but a store with a directory may lack the file: of a
- * dimension that was loaded from elsewhere. */
+/* Nothing to build; but in a store with a directory the file may be missing, or
+ * be another one, of a dimension that was loaded from elsewhere. 1, 0, or what
+ * went wrong. */
 static int
 is_done(struct crystal *crystal)
 {
+	const struct strata__space *space = &crystal->store->space;
 	const char *directory = strata_directory(crystal->store);
+	const struct strata__dimnode *node;
 	char path[PATH_MAX];
+	uint64_t place;
+	int ret;
 
 	if (crystal->info.state != STRATA_DIMENSION_CRYSTALLIZED)
 		return 0;
 	if (directory == NULL)
 		return 1;
-	return strata_file_path(directory, crystal->info.id, path,
-				sizeof(path)) == 0 &&
-		access(path, F_OK) == 0;
+	node = strata__tree_dimnode(
+		space->window,
+		strata__tree_slot(space->window, crystal->reader->root,
+				  crystal->info.id));
+	if (node->region == 0 || node->region > space->geometry->nr_segments)
+		return 0;
+	ret = strata_file_path(directory, crystal->info.id, path, sizeof(path));
+	if (ret != 0)
+		return ret;
+	place = strata__count(
+		&strata__segments(space)[node->region - 1].place);
+	return strata__newfile_is(path, space->window + place,
+				  node->region_bytes);
 }
 
 static int
@@ -271,9 +335,11 @@ crystallize_locked(struct strata_store *store, uint32_t dimension)
 	if (ret != 0)
 		return ret;
 	ret = crystal_collect(&crystal, dimension);
-	if (ret != 0 || is_done(&crystal)) {
+	if (ret == 0)
+		ret = is_done(&crystal);
+	if (ret != 0) {
 		crystal_fini(&crystal);
-		return ret;
+		return ret > 0 ? 0 : ret;
 	}
 	ret = build(&crystal);
 	if (ret == 0)

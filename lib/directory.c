@@ -51,6 +51,25 @@ directory_make(struct strata__directory *d, const char *path, uint32_t mode,
 	return 0;
 }
 
+/* What is durable in the directory is lost with it. Whoever made it, perhaps
+ * nobody has synced the folder that it is in. One that may not be read is synced
+ * with all that is on its file system. */
+static int
+directory_sync_name(const struct strata__directory *d)
+{
+	struct strata_error_info kept = *strata__error();
+	int err = strata__newfile_sync_folder(d->path);
+
+	if (err == -EACCES && syncfs(d->fd) == 0)
+		err = -EROFS;
+	/* Where nothing can be written there is nothing to sync. */
+	if (err == -EROFS) {
+		*strata__error() = kept;
+		return 0;
+	}
+	return err;
+}
+
 static int
 directory_open(struct strata__directory *d, const char *path)
 {
@@ -60,7 +79,7 @@ directory_open(struct strata__directory *d, const char *path)
 	if (d->fd < 0)
 		return fail(errno, "open", path);
 	if (flock(d->fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
+		return directory_sync_name(d);
 	if (errno != EWOULDBLOCK)
 		return fail(errno, "lock", path);
 	return strata__fail(STRATA_EDIR,
@@ -71,8 +90,9 @@ directory_open(struct strata__directory *d, const char *path)
 /* The name that the file says; "" when there is no such file, "?" when it says
  * none. */
 static int
-read_name(const struct strata__directory *d, char *name, size_t size)
+read_name(struct strata__directory *d, char *name, size_t size)
 {
+	struct stat st;
 	char *end;
 	ssize_t n;
 	int fd;
@@ -83,9 +103,14 @@ read_name(const struct strata__directory *d, char *name, size_t size)
 	if (fd < 0)
 		return errno == ENOENT ? 0 : fail(errno, "read", d->path);
 	n = read(fd, name, size);
+	if (n < 0 || fstat(fd, &st) != 0) {
+		fail(errno, "read", d->path);
+		close(fd);
+		return strata__error()->code;
+	}
 	close(fd);
-	if (n < 0)
-		return fail(errno, "read", d->path);
+	d->previous_mode = st.st_mode & 0777;
+	d->previous_group = st.st_gid;
 	end = memchr(name, '\n', (size_t)n);
 	if (end == NULL || end == name)
 		strcpy(name, "?");
@@ -100,24 +125,21 @@ write_name(const struct strata__directory *d, const char *name, uint32_t mode,
 {
 	char path[PATH_MAX + sizeof(STRATA_DIRECTORY_FILE) + 1];
 	char line[STRATA_STORE_NAME_MAX + 2];
+	struct strata__newfile_wish wish = {.mode = mode, .group = group};
 	struct strata__newfile file;
 	int code, length;
 
 	snprintf(path, sizeof(path), "%s/%s", d->path, STRATA_DIRECTORY_FILE);
 	length = snprintf(line, sizeof(line), "%s\n", name);
-	code = strata__newfile_open(path, 0600 | (mode & 0044), &file);
+	wish.size = (uint64_t)length;
+	code = strata__newfile_open(path, &wish, &file);
 	if (code != 0)
 		return code;
-	if (fchown(file.fd, (uid_t)-1, group) != 0)
-		code = strata__fail_errno(errno, "cannot set the group of %s",
-					  path);
-	if (code == 0) {
-		code = strata__os_pwrite(file.fd, line, (size_t)length, 0);
-		if (code != 0)
-			strata__fail_errno(-code, "cannot write %s", path);
-	}
+	code = strata__os_pwrite(file.fd, line, (size_t)length, 0);
 	if (code == 0)
 		return strata__newfile_finish(&file);
+	code = strata__write_fail(-code, file.fd, /* in_shm= */ false, path, 0,
+				  wish.size);
 	strata__newfile_discard(&file);
 	return code;
 }
@@ -137,7 +159,7 @@ directory_claim(struct strata__directory *d, const char *store, bool adopt,
 				    "directory %s belongs to store '%.64s'; "
 				    "adopt it, or take another",
 				    d->path, previous);
-	code = write_name(d, store, mode, group);
+	code = write_name(d, store, 0600 | (mode & 0044), group);
 	if (code != 0)
 		return code;
 	d->written = true;
@@ -170,6 +192,30 @@ strata__directory_take(const char *path, const char *store, bool adopt,
 	return code;
 }
 
+int
+strata__directory_check(const char *path, const char *store)
+{
+	char name[STRATA_STORE_NAME_MAX + 2];
+	struct strata__directory d = {.fd = -1};
+	int code;
+
+	d.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d.fd < 0)
+		return fail(errno, "open", path);
+	snprintf(d.path, sizeof(d.path), "%s", path);
+	code = read_name(&d, name, sizeof(name));
+	close(d.fd);
+	/* A group may write to the store, and may not read this: no matter. */
+	if (code != 0)
+		return code == STRATA_EACCES ? 0 : code;
+	if (name[0] == '\0' || strcmp(name, store) == 0)
+		return 0;
+	return strata__fail(STRATA_EDIR,
+			    "directory %.200s belongs to store '%.64s' now: "
+			    "nothing was written there for store '%.64s'",
+			    path, name, store);
+}
+
 void
 strata__directory_keep(struct strata__directory *directory)
 {
@@ -183,10 +229,14 @@ strata__directory_undo(struct strata__directory *directory)
 {
 	struct strata_error_info error = *strata__error();
 
-	if (directory->written && directory->previous[0] == '\0')
+	if (directory->written && directory->previous[0] == '\0') {
 		unlinkat(directory->fd, STRATA_DIRECTORY_FILE, 0);
-	else if (directory->written)
-		write_name(directory, directory->previous, 0600, (uint32_t)-1);
+		(void)fsync(directory->fd);
+	} else if (directory->written) {
+		write_name(directory, directory->previous,
+			   directory->previous_mode,
+			   directory->previous_group);
+	}
 	if (directory->made && directory->fd >= 0)
 		rmdir(directory->path);
 	if (directory->fd >= 0)

@@ -19,6 +19,7 @@ struct strata__directory {
 	bool made;       /* we made the directory */
 	bool written;    /* we wrote the file */
 	char previous[STRATA_STORE_NAME_MAX + 1]; /* that it named; "": none */
+	uint32_t previous_mode, previous_group;   /* of the file that did */
 };
 
 /*
@@ -29,6 +30,9 @@ struct strata__directory {
 int strata__directory_take(const char *path, const char *store, bool adopt,
 			   uint32_t mode, uint32_t group,
 			   struct strata__directory *ret);
+/* Is it still that store's? Another one may have adopted it. Tells STRATA_EDIR,
+ * -errno. */
+int strata__directory_check(const char *path, const char *store);
 /* The store exists: what was taken stays. */
 void strata__directory_keep(struct strata__directory *directory);
 /* It does not: as it was before. The last error stays. */

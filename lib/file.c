@@ -314,6 +314,8 @@ strata_file_add_path(struct strata_file *file, uint32_t layer,
 static int
 file_write(struct strata_file *file)
 {
+	struct strata__newfile_wish wish = {.mode = file->mode,
+					    .group = STRATA_NEWFILE_ANY_GROUP};
 	struct strata__image_plan plan;
 	struct strata__newfile new;
 	int r;
@@ -322,7 +324,8 @@ file_write(struct strata_file *file)
 			       &plan);
 	if (r != 0)
 		return r;
-	r = strata__newfile_open(file->path, file->mode, &new);
+	wish.size = plan.header.image_size;
+	r = strata__newfile_open(file->path, &wish, &new);
 	if (r != 0)
 		return r;
 	r = strata__image_emit(&plan, new.fd, /* in_shm= */ false);

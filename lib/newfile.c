@@ -95,9 +95,29 @@ temporary_parse(const char *name, char ret_base[NAME_SIZE])
 
 /**** what killed writers left ****/
 
+/*
+ * Why living writers can be revoked: the one who holds the lock of a dimension
+ * is alone in its store, but a store that was destroyed, or whose segments were
+ * removed by hand, may have left somebody at work who stopped in the middle of a
+ * crystallise. A new store with the same directory must not be overtaken by
+ * him. Locks in the directory could be held by whoever may read it; a name that
+ * is gone cannot be renamed.
+ */
+
+/* Removes a temporary file. -errno. */
+static int
+revoke_one(int dir_fd, const char *name)
+{
+	if (unlinkat(dir_fd, name, 0) != 0 && errno != ENOENT)
+		return -errno;
+	STRATA_TESTPOINT("newfile.revoke.unlinked");
+	return 0;
+}
+
 /* Removes a temporary file if its writer is dead, which is so when its lock can
- * be had. Where locks are not supported nothing is ever removed. */
-static void
+ * be had. Where locks are not supported nothing is ever removed. Failing is
+ * harmless. */
+static int
 sweep_one(int dir_fd, const char *name)
 {
 	int fd = openat(dir_fd, name,
@@ -105,12 +125,13 @@ sweep_one(int dir_fd, const char *name)
 	struct stat st;
 
 	if (fd < 0)
-		return;
+		return 0;
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	    strata__os_lock_try(fd, 0, 0) == 0 &&
 	    unlinkat(dir_fd, name, 0) == 0)
 		STRATA_TESTPOINT("newfile.sweep.unlinked");
 	close(fd);
+	return 0;
 }
 
 static bool
@@ -125,29 +146,35 @@ is_like(const char *base, const char *pattern)
 	return fnmatch(pattern, base, 0) == 0;
 }
 
-/* Clears away what killed writers of the wanted files left. Failing is
- * harmless. */
-static void
-sweep(int dir_fd, const char *wanted,
-      bool (*is_wanted)(const char *base, const char *wanted))
+/* Calls fn for each temporary file of the wanted files. -errno of the listing,
+ * or the first that fn gave. */
+static int
+each_temporary(int dir_fd, const char *wanted,
+	       bool (*is_wanted)(const char *base, const char *wanted),
+	       int (*fn)(int dir_fd, const char *name))
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	const struct dirent *entry;
 	char base[NAME_SIZE];
+	int r = 0;
 	DIR *dir;
 
 	if (fd < 0)
-		return;
+		return -errno;
 	dir = fdopendir(fd);
 	if (dir == NULL) {
+		r = -errno;
 		close(fd);
-		return;
+		return r;
 	}
-	while ((entry = readdir(dir)) != NULL)
+	while (r == 0 && (errno = 0, entry = readdir(dir)) != NULL)
 		if (temporary_parse(entry->d_name, base) &&
 		    is_wanted(base, wanted))
-			sweep_one(dir_fd, entry->d_name);
+			r = fn(dir_fd, entry->d_name);
+	if (r == 0 && entry == NULL)
+		r = -errno;
 	closedir(dir);
+	return r;
 }
 
 void
@@ -157,8 +184,49 @@ strata__newfile_sweep(const char *folder, const char *pattern)
 
 	if (fd < 0)
 		return;
-	sweep(fd, pattern, is_like);
+	(void)each_temporary(fd, pattern, is_like, sweep_one);
 	close(fd);
+}
+
+/* Those of a file whose folder is open. */
+static int
+clear(int dir_fd, const char *base, bool revoke)
+{
+	char wanted[NAME_SIZE];
+	int r;
+
+	temporary_base(base, wanted);
+	r = each_temporary(dir_fd, wanted, is_same,
+			   revoke ? revoke_one : sweep_one);
+	return revoke ? r : 0;
+}
+
+static int
+folder_fail(const char *path)
+{
+	return strata__fail_errno(errno, "cannot open the folder of '%s'",
+				  path);
+}
+
+int
+strata__newfile_revoke(const char *path)
+{
+	const char *base = base_of(path);
+	int fd, r;
+
+	if (base == NULL)
+		return strata__fail(STRATA_EINVAL, "'%s' names no file", path);
+	fd = folder_open(path, base);
+	if (fd < 0)
+		return folder_fail(path);
+	r = clear(fd, base, /* revoke= */ true);
+	close(fd);
+	if (r != 0)
+		return strata__fail_errno(-r,
+					  "cannot remove what others are "
+					  "writing beside '%s'",
+					  path);
+	return 0;
 }
 
 /**** open ****/
@@ -192,7 +260,7 @@ temporary_try(struct strata__newfile *file, const char *base)
 	fd = openat(file->dir_fd, file->temporary,
 		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
-		return errno == EEXIST ? -EAGAIN : -errno;
+		return errno == EEXIST || errno == EINTR ? -EAGAIN : -errno;
 	STRATA_TESTPOINT("newfile.open.created");
 	r = claim(fd);
 	if (r != 0) {
@@ -209,20 +277,35 @@ static int
 temporary_make(struct strata__newfile *file)
 {
 	char base[NAME_SIZE];
-	int tries, r = -EAGAIN;
+	int tries, r;
 
+	r = clear(file->dir_fd, file->base, file->wish.revoke);
+	if (r != 0)
+		return r;
 	temporary_base(file->base, base);
-	sweep(file->dir_fd, base, is_same);
+	r = -EAGAIN;
 	for (tries = 0; r == -EAGAIN && tries < NEWFILE_TRIES; tries++)
 		r = temporary_try(file, base);
 	return r;
 }
 
+/* What the system refused of a new file; a full disk with the numbers. */
+static int
+newfile_fail(const struct strata__newfile *file, const char *what, int err,
+	     const char *verb)
+{
+	if (err == ENOSPC || err == EDQUOT)
+		return strata__write_fail(err, file->dir_fd,
+					  /* in_shm= */ false, what, 0,
+					  file->wish.size);
+	return strata__fail_errno(err, "cannot %s '%s'", verb, what);
+}
+
 int
-strata__newfile_open(const char *path, uint32_t mode,
+strata__newfile_open(const char *path, const struct strata__newfile_wish *wish,
 		     struct strata__newfile *ret)
 {
-	struct strata__newfile file = {.fd = -1, .dir_fd = -1, .mode = mode};
+	struct strata__newfile file = {.fd = -1, .dir_fd = -1, .wish = *wish};
 	const char *base = base_of(path);
 	int r;
 
@@ -234,15 +317,12 @@ strata__newfile_open(const char *path, uint32_t mode,
 	strcpy(file.base, base);
 	file.dir_fd = folder_open(path, base);
 	if (file.dir_fd < 0)
-		return strata__fail_errno(errno,
-					  "cannot open the folder of "
-					  "'%s'",
-					  path);
+		return folder_fail(path);
 	r = temporary_make(&file);
 	if (r != 0) {
+		r = newfile_fail(&file, path, -r, "make a file beside");
 		close(file.dir_fd);
-		return strata__fail_errno(-r, "cannot make a file beside '%s'",
-					  path);
+		return r;
 	}
 	*ret = file;
 	return 0;
@@ -266,12 +346,27 @@ strata__newfile_discard(struct strata__newfile *file)
 	newfile_close(file);
 }
 
+/* An error of a sync is final: what could not be written may be marked clean
+ * now, and a second sync would say yes. Being interrupted is no such error. */
+static int
+sync_through(int fd)
+{
+	int r;
+
+	do
+		r = fsync(fd);
+	while (r != 0 && errno == EINTR);
+	return r == 0 ? 0 : -errno;
+}
+
 /* Some file systems do not sync folders and say EINVAL; there is no other way
  * to ask them. */
 static int
 folder_sync(int dir_fd)
 {
-	return fsync(dir_fd) == 0 || errno == EINVAL ? 0 : -errno;
+	int r = sync_through(dir_fd);
+
+	return r == -EINVAL ? 0 : r;
 }
 
 int
@@ -282,9 +377,7 @@ strata__newfile_sync_folder(const char *path)
 
 	fd = folder_open(path, slash != NULL ? slash + 1 : path);
 	if (fd < 0)
-		return strata__fail_errno(errno, "cannot open the folder of "
-						 "'%s'",
-					  path);
+		return folder_fail(path);
 	err = folder_sync(fd);
 	close(fd);
 	if (err != 0)
@@ -294,41 +387,62 @@ strata__newfile_sync_folder(const char *path)
 	return 0;
 }
 
+/* Who may do what with it. A group that cannot be set matters where the mode
+ * gives it something. chown clears bits of the mode, so it goes first. */
 static int
-finish_fail(struct strata__newfile *file, int err, const char *verb)
+set_access(const struct strata__newfile *file)
 {
-	int r = strata__fail_errno(err, "cannot %s '%s'", verb, file->base);
+	const struct strata__newfile_wish *wish = &file->wish;
+	struct stat st;
 
-	strata__newfile_discard(file);
-	return r;
+	if (fstat(file->fd, &st) != 0)
+		return -errno;
+	if (wish->group != STRATA_NEWFILE_ANY_GROUP &&
+	    wish->group != st.st_gid &&
+	    fchown(file->fd, (uid_t)-1, wish->group) != 0 &&
+	    (wish->mode & 0070) != 0)
+		return -errno;
+	return fchmod(file->fd, wish->mode) == 0 ? 0 : -errno;
+}
+
+/* From here on the name is of this file, or of the one before. */
+static int
+replace(struct strata__newfile *file)
+{
+	int r = set_access(file);
+
+	if (r != 0)
+		return newfile_fail(file, file->base, -r,
+				    "set group and mode of");
+	/* Where blocks are allocated late, a full disk shows here. */
+	r = STRATA_BROKEN(STRATA_NO_FILE_SYNC) ? 0 : sync_through(file->fd);
+	if (r != 0)
+		return newfile_fail(file, file->base, -r, "sync");
+	STRATA_TESTPOINT("newfile.finish.synced");
+	if (renameat(file->dir_fd, file->temporary, file->dir_fd,
+		     file->base) == 0)
+		return 0;
+	if (errno == ENOENT)
+		return strata__fail_errno(ENOENT,
+					  "'%s' is as it was: a newer writer "
+					  "of it removed the temporary file of "
+					  "this one",
+					  file->base);
+	return newfile_fail(file, file->base, errno, "rename a file to");
 }
 
 int
 strata__newfile_finish(struct strata__newfile *file)
 {
-	struct stat st;
-	int r;
+	int r = replace(file);
 
-	if (fchmod(file->fd, file->mode) != 0)
-		return finish_fail(file, errno, "set the mode of");
-	if (fsync(file->fd) != 0) {
-		/* Where blocks are allocated late, a full disk shows here. */
-		if (errno != ENOSPC && errno != EDQUOT)
-			return finish_fail(file, errno, "sync");
-		r = errno;
-		if (fstat(file->fd, &st) != 0)
-			st.st_size = 0;
-		r = strata__write_fail(r, file->fd, /* in_shm= */ false,
-				       file->base, 0, (uint64_t)st.st_size);
+	if (r != 0) {
 		strata__newfile_discard(file);
 		return r;
 	}
-	STRATA_TESTPOINT("newfile.finish.synced");
-	if (renameat(file->dir_fd, file->temporary, file->dir_fd, file->base) !=
-	    0)
-		return finish_fail(file, errno, "rename a file to");
 	STRATA_TESTPOINT("newfile.finish.renamed");
-	r = folder_sync(file->dir_fd);
+	r = STRATA_BROKEN(STRATA_NO_FOLDER_SYNC) ? 0
+						 : folder_sync(file->dir_fd);
 	STRATA_TESTPOINT("newfile.finish.durable");
 	if (r != 0)
 		r = strata__fail_errno(-r,
@@ -338,6 +452,49 @@ strata__newfile_finish(struct strata__newfile *file)
 				       file->base);
 	newfile_close(file);
 	return r;
+}
+
+/**** what is there already ****/
+
+static bool
+has_bytes(int fd, const char *bytes, uint64_t size)
+{
+	char *buffer = malloc(COPY_SIZE);
+	bool same = buffer != NULL;
+	uint64_t at;
+	size_t n;
+
+	for (at = 0; same && at < size; at += n) {
+		n = size - at < COPY_SIZE ? size - at : COPY_SIZE;
+		same = strata__os_pread(fd, buffer, n, at) == 0 &&
+			memcmp(buffer, bytes + at, n) == 0;
+	}
+	free(buffer);
+	return same;
+}
+
+int
+strata__newfile_is(const char *path, const void *bytes, uint64_t size)
+{
+	int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	bool same;
+	int r = 0;
+
+	if (fd < 0)
+		return 0;
+	same = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+		(uint64_t)st.st_size == size && has_bytes(fd, bytes, size);
+	/* Who renamed it may have died before he synced the folder. */
+	if (same) {
+		r = sync_through(fd);
+		if (r != 0)
+			r = strata__fail_errno(-r, "cannot sync '%s'", path);
+		else
+			r = strata__newfile_sync_folder(path);
+	}
+	close(fd);
+	return r != 0 ? r : same;
 }
 
 /**** writing ****/
@@ -368,11 +525,15 @@ strata__write_fail(int err, int fd, bool in_shm, const char *what,
 				 "/dev/shm (mount -o remount,size=..., docker "
 				 "run --shm-size=...)",
 				 what, needed, room);
-	else if (err == ENOSPC)
+	else if (err == ENOSPC || err == EDQUOT)
 		r = strata__fail_errno(err,
-				       "the disk is full: '%.160s' needs "
-				       "%" PRIu64 " bytes, %" PRIu64
-				       " are free",
+				       "%s: '%.160s' needs %" PRIu64
+				       " bytes, %" PRIu64
+				       " are free; nothing was changed: make "
+				       "room there and do it again",
+				       err == ENOSPC ? "the disk is full"
+						     : "the disk quota is used "
+						       "up",
 				       what, needed, room);
 	else
 		r = strata__fail_errno(err,

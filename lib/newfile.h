@@ -7,6 +7,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define STRATA_NEWFILE_ANY_GROUP UINT32_MAX
+
+struct strata__newfile_wish {
+	uint32_t mode;  /* whatever the umask; 0600 until it is complete */
+	uint32_t group; /* or STRATA_NEWFILE_ANY_GROUP: the system's choice */
+	uint64_t size;  /* that it will have, to say when there is no room */
+	/* Temporary files of living writers of this file are removed, too, so
+	 * that none of them finishes after this one. */
+	bool revoke;
+};
+
 /*
  * A file is written under a temporary name in the folder where it will be:
  * ".<name>.<16 hex digits>.tmp". Its writer holds the lock of the whole file,
@@ -17,15 +28,19 @@
 struct strata__newfile {
 	int fd;
 	int dir_fd;
-	uint32_t mode; /* set at the end; 0600 before */
+	struct strata__newfile_wish wish;
 	char base[256];
 	char temporary[288];
 };
 
-/* Makes the temporary file beside path; its mode is as given, whatever the
- * umask. Tells -errno, STRATA_EINVAL (path names no file). */
-int strata__newfile_open(const char *path, uint32_t mode,
+/* Makes the temporary file beside path. Tells -errno (of a full disk with the
+ * numbers), STRATA_EINVAL (path names no file). */
+int strata__newfile_open(const char *path,
+			 const struct strata__newfile_wish *wish,
 			 struct strata__newfile *ret);
+/* Removes the temporary files of all writers of a file, so that none that has
+ * begun finishes. Tells -errno. */
+int strata__newfile_revoke(const char *path);
 /* The folder of a path, synced: what was renamed or removed in it stays so. */
 int strata__newfile_sync_folder(const char *path);
 /* fsync, rename over path, fsync of the folder. On failure the temporary file
@@ -35,6 +50,11 @@ int strata__newfile_sync_folder(const char *path);
 int strata__newfile_finish(struct strata__newfile *file);
 /* Removes the temporary file. */
 void strata__newfile_discard(struct strata__newfile *file);
+
+/* Has the file these bytes? If so they are durable afterwards, and so is its
+ * name. 1, 0 (it has not, cannot be read or is not there), or what could not be
+ * synced, told. */
+int strata__newfile_is(const char *path, const void *bytes, uint64_t size);
 
 /* Removes from a folder what killed writers left of all files whose names are
  * like a pattern (fnmatch(3)), as far as we may. Tells nothing. */

@@ -716,9 +716,12 @@ STRATA_API int strata_writer_close(struct strata_writer *writer);
  * (30 s at most).
  * @param store attached with STRATA_WRITE
  * @param dimension its number
- * @return 0 (also when there was nothing to do); STRATA_ENODIM;
- * STRATA_EIMMUTABLE; STRATA_ELIMIT, STRATA_ESHM; STRATA_EBUSY; -errno (of the
- * directory's file). On failure the store is as it was.
+ * @return 0 (also when there was nothing to do: all is in the region, and the
+ * directory's file has the same bytes); STRATA_ENODIM; STRATA_EIMMUTABLE;
+ * STRATA_ELIMIT, STRATA_ESHM; STRATA_EBUSY; STRATA_EGONE; STRATA_EDIR (another
+ * store adopted the directory); -errno (of the directory's file; of a full disk
+ * with bytes needed and free). On failure the store is as it was, and no
+ * temporary file is left. The file has the store's mode and group.
  */
 STRATA_API int strata_crystallize(struct strata_store *store,
 				  uint32_t dimension);

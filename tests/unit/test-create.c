@@ -334,9 +334,16 @@ Test(create, gives_an_adopted_directory_back)
 {
 	struct strata_config config = small();
 
+	struct stat before, after;
+	char file[128];
+
 	config.directory = dir_path;
+	config.mode = 0640;
 	expect_created("first", &config);
+	config.mode = 0;
 	folder_files(/* remove= */ true);
+	snprintf(file, sizeof(file), "%s/store", dir_path);
+	cr_assert_eq(stat(file, &before), 0);
 	config.adopt = 1;
 	break_at = "directory.written";
 	nr_broken = 0;
@@ -344,6 +351,9 @@ Test(create, gives_an_adopted_directory_back)
 	cr_expect_eq(strata_create("unit", &config), STRATA_EEXIST);
 	strata__testpoint = NULL;
 	cr_expect_str_eq(store_of_directory(), "first\n");
+	cr_assert_eq(stat(file, &after), 0);
+	cr_expect_eq(after.st_mode, before.st_mode);
+	cr_expect_eq(after.st_gid, before.st_gid);
 }
 
 /**** directory ****/

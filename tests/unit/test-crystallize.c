@@ -435,6 +435,87 @@ Test(crystallize_dir, a_dimension_without_its_file_gets_one)
 	expect_clean();
 }
 
+Test(crystallize_dir, a_dimension_with_a_former_file_gets_its_own)
+{
+	put(9, 0, 'o', 1000);
+	must(strata_crystallize(store, 9));
+	must(strata_unload(store, 9, 0));
+	must(strata_load(store, file_of("file", 9, 2, 1000), NULL));
+	must(strata_crystallize(store, 9));
+	must(strata_reload(store, 9, NULL));
+	cr_expect(has(9, 0, 'a', 1000), "the file is of what was loaded");
+	cr_expect(has(9, 1, 'b', 1000));
+	/* And a damaged one is mended. */
+	patch_path(own_path(), 700, "damaged", 7);
+	must(strata_crystallize(store, 9));
+	must(strata_file_verify(own_path(), 0, NULL));
+	cr_expect_eq(stats_now().nr_regions, 1);
+	expect_clean();
+}
+
+static unsigned
+nr_in_dir(void)
+{
+	DIR *dir = opendir(dir_path);
+	struct dirent *entry;
+	unsigned nr = 0;
+
+	cr_assert_not_null(dir);
+	while ((entry = readdir(dir)) != NULL)
+		nr += strcmp(entry->d_name, ".") != 0 &&
+		      strcmp(entry->d_name, "..") != 0;
+	closedir(dir);
+	return nr;
+}
+
+static void
+write_owner(const char *name)
+{
+	char path[160];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/store", dir_path);
+	file = fopen(path, "w");
+	cr_assert_not_null(file);
+	fprintf(file, "%s\n", name);
+	fclose(file);
+}
+
+Test(crystallize_dir, a_directory_that_another_store_adopted_is_let_alone)
+{
+	three_layers();
+	must(strata_crystallize(store, 9));
+	put(9, 0, 'A', 100);
+	write_owner("other");
+	expect_error(strata_crystallize(store, 9), STRATA_EDIR,
+		     "belongs to store 'other' now");
+	cr_expect_eq(nr_in_dir(), 2, "no temporary file");
+	expect_error(strata_unload(store, 9, /* forget= */ 1), STRATA_EDIR,
+		     "belongs to store 'other' now");
+	cr_expect_eq(access(own_path(), F_OK), 0);
+	write_owner(STORE);
+	must(strata_load(store, own_path(), NULL));
+	cr_expect(has(9, 0, 'a', 100));
+	expect_clean();
+}
+
+Test(crystallize_dir, a_file_has_the_mode_and_the_group_of_its_store)
+{
+	struct strata_config config = store_config(16 * MIB);
+	struct stat st;
+
+	config.directory = dir_path;
+	config.mode = 0640;
+	config.group = geteuid() == 0 ? "54321" : NULL;
+	umask(0077);
+	store_again(&config);
+	three_layers();
+	must(strata_crystallize(store, 9));
+	cr_assert_eq(stat(own_path(), &st), 0);
+	cr_expect_eq(st.st_mode & 07777, 0640);
+	cr_expect_eq(st.st_gid, geteuid() == 0 ? 54321 : getegid());
+}
+
 Test(crystallize_dir, a_file_that_cannot_be_written_fails_it)
 {
 	char away[128];

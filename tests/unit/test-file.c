@@ -436,18 +436,85 @@ Test(file, gc_sweeps_the_directory_of_its_store)
 	cr_expect_eq(rmdir(shm), 0, "the store left something");
 }
 
+static const struct strata__newfile_wish plain = {
+	.mode = 0600, .group = STRATA_NEWFILE_ANY_GROUP, .size = 3};
+static const struct strata__newfile_wish alone = {
+	.mode = 0600, .group = STRATA_NEWFILE_ANY_GROUP, .revoke = true};
+
 Test(file, two_writers_of_one_file_do_not_meet)
 {
 	struct strata__newfile one, two;
 
-	cr_assert_eq(strata__newfile_open(path, 0600, &one), 0);
-	cr_assert_eq(strata__newfile_open(path, 0600, &two), 0);
+	cr_assert_eq(strata__newfile_open(path, &plain, &one), 0);
+	cr_assert_eq(strata__newfile_open(path, &plain, &two), 0);
 	cr_expect_eq(nr_files(), 2);
 	cr_assert_eq(write(one.fd, "one", 3), 3);
 	cr_expect_eq(strata__newfile_finish(&one), 0);
 	strata__newfile_discard(&two);
 	cr_expect_eq(nr_files(), 1);
 	cr_expect_eq(access(path, F_OK), 0);
+}
+
+Test(file, a_writer_that_is_revoked_finishes_nothing)
+{
+	struct strata__newfile one, two;
+
+	write_one(11);
+	cr_assert_eq(strata__newfile_open(path, &plain, &one), 0);
+	cr_assert_eq(write(one.fd, "one", 3), 3);
+	cr_assert_eq(strata__newfile_open(path, &alone, &two), 0);
+	cr_expect_eq(nr_files(), 2, "the file and the newer writer's");
+	cr_expect_eq(strata__newfile_finish(&one), -ENOENT);
+	cr_expect_not_null(strstr(strata_last_error()->sentence, "newer"),
+			   "%s", strata_last_error()->sentence);
+	cr_expect_eq(content_bytes(), 11);
+	cr_expect_eq(strata__newfile_revoke(path), 0);
+	cr_expect_eq(strata__newfile_finish(&two), -ENOENT);
+	cr_expect_eq(content_bytes(), 11);
+	cr_expect_eq(nr_files(), 1);
+	cr_expect_eq(strata__newfile_revoke("/nowhere/x"), -ENOENT);
+	cr_expect_eq(strata__newfile_revoke("/"), STRATA_EINVAL);
+}
+
+Test(file, group_and_mode_are_as_wished_or_it_is_refused)
+{
+	struct strata__newfile_wish wish = {.mode = 0640, .group = 54321};
+	struct strata__newfile file;
+	struct stat st;
+
+	umask(077);
+	if (geteuid() != 0) {
+		cr_assert_eq(strata__newfile_open(path, &wish, &file), 0);
+		cr_expect_eq(strata__newfile_finish(&file), -EPERM);
+		cr_expect_eq(nr_files(), 0);
+		/* Nothing is given to the group. */
+		wish.mode = 0604;
+	}
+	cr_assert_eq(strata__newfile_open(path, &wish, &file), 0);
+	cr_assert_eq(strata__newfile_finish(&file), 0, "%s",
+		     strata_last_error()->sentence);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_expect_eq(st.st_mode & 07777, wish.mode);
+	if (geteuid() == 0)
+		cr_expect_eq(st.st_gid, 54321);
+}
+
+Test(file, is_told_from_others_byte_by_byte)
+{
+	static const char bytes[] = "0123456789";
+	char link_[160];
+
+	write_text(path, bytes);
+	cr_expect_eq(strata__newfile_is(path, bytes, 10), 1);
+	cr_expect_eq(strata__newfile_is(path, bytes, 9), 0, "it is longer");
+	cr_expect_eq(strata__newfile_is(path, bytes, 11), 0, "it is shorter");
+	cr_expect_eq(strata__newfile_is(path, "0123456780", 10), 0);
+	snprintf(link_, sizeof(link_), "%s/link", folder);
+	cr_assert_eq(symlink(path, link_), 0);
+	cr_expect_eq(strata__newfile_is(link_, bytes, 10), 0,
+		     "what a link names may change");
+	cr_expect_eq(strata__newfile_is(folder, bytes, 10), 0);
+	cr_expect_eq(strata__newfile_is("/nowhere/x", bytes, 10), 0);
 }
 
 /**** copying ****/
@@ -475,6 +542,10 @@ Test(file, an_image_is_copied_whole_or_refused)
 	cr_expect_eq(strata__image_copy(in, out, 1000, true, path),
 		     STRATA_ESHM);
 	cr_expect_eq(strata__image_copy(in, out, 1000, false, path), -ENOSPC);
+	cr_expect_eq(strata_last_error()->requested, 1000);
+	cr_expect_not_null(strstr(strata_last_error()->sentence,
+				  "are free; nothing was changed: make room"),
+			   "%s", strata_last_error()->sentence);
 	cr_expect_eq(strata__image_copy(out, in, 1000, false, path), -EBADF);
 	close(in);
 	close(out);
