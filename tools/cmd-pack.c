@@ -2,11 +2,13 @@
 /* Copyright (C) 2026 The Strata authors */
 /* The command pack: dimension files from a manifest or a tree. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "plan.h"
 
@@ -108,13 +110,37 @@ files_commit(const struct plan *plan, struct strata_file **files)
 	return TOOL_DONE;
 }
 
+/* The files are durable when they are written, and so must the folder be. A
+ * parent that may not be read is left to the system. */
+static int
+folder_sync(const struct plan *plan, const char *folder)
+{
+	int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int parent = fd < 0 ? -1
+			    : openat(fd, "..",
+				     O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = parent >= 0 && fsync(parent) != 0 && errno != EINVAL ? errno
+								       : 0;
+
+	if (parent >= 0)
+		close(parent);
+	if (fd >= 0)
+		close(fd);
+	if (err == 0)
+		return TOOL_DONE;
+	return message_error(plan->args, plan->source,
+			     "the folder '%s' was made, but cannot be synced: "
+			     "%s",
+			     folder, strerror(err));
+}
+
 static int
 folder_make(const struct plan *plan, const char *folder)
 {
 	struct stat st;
 
 	if (mkdir(folder, 0777) == 0)
-		return TOOL_DONE;
+		return folder_sync(plan, folder);
 	if (errno != EEXIST)
 		return message_error(plan->args, plan->source,
 				     "the folder '%s' cannot be made: %s",
