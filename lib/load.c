@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "directory.h"
 #include "error.h"
 #include "install.h"
 #include "newfile.h"
@@ -218,20 +219,13 @@ check_presence(struct strata_store *store, uint32_t dimension, bool wanted)
 	return ret;
 }
 
+/* Under the lock of the dimension. */
 static int
 load_source(struct strata_store *store, const struct source *source, bool over)
 {
-	struct strata__dimension_lock lock;
-	int ret;
+	int ret = check_presence(store, source->dimension, over);
 
-	ret = strata__dimension_lock(store, source->dimension, &lock);
-	if (ret != 0)
-		return ret;
-	ret = check_presence(store, source->dimension, over);
-	if (ret == 0)
-		ret = build_and_install(store, source, over);
-	strata__dimension_unlock(&lock);
-	return ret;
+	return ret != 0 ? ret : build_and_install(store, source, over);
 }
 
 static void
@@ -245,6 +239,7 @@ int
 strata_load(struct strata_store *store, const char *path,
 	    uint32_t *ret_dimension)
 {
+	struct strata__dimension_lock lock;
 	struct source source;
 	int ret;
 
@@ -253,7 +248,11 @@ strata_load(struct strata_store *store, const char *path,
 	ret = source_open(path, &source);
 	if (ret != 0)
 		return ret;
-	ret = load_source(store, &source, /* over= */ false);
+	ret = strata__dimension_lock(store, source.dimension, &lock);
+	if (ret == 0) {
+		ret = load_source(store, &source, /* over= */ false);
+		strata__dimension_unlock(&lock);
+	}
 	close(source.fd);
 	if (ret != 0)
 		return ret;
@@ -277,11 +276,31 @@ own_file(struct strata_store *store, uint32_t dimension, char *buffer,
 	return strata_file_path(directory, dimension, buffer, size);
 }
 
+/* The file is opened under the lock of the dimension: a crystallise that is
+ * under way may be about to replace it. */
+static int
+reload_locked(struct strata_store *store, uint32_t dimension, const char *path)
+{
+	struct source source;
+	int ret = source_open(path, &source);
+
+	if (ret != 0)
+		return ret;
+	if (source.dimension != dimension)
+		ret = strata__fail(STRATA_EINVAL,
+				   "'%s' is of dimension %u, not %u", path,
+				   source.dimension, dimension);
+	else
+		ret = load_source(store, &source, /* over= */ true);
+	close(source.fd);
+	return ret;
+}
+
 int
 strata_reload(struct strata_store *store, uint32_t dimension, const char *path)
 {
+	struct strata__dimension_lock lock;
 	char buffer[PATH_MAX];
-	struct source source;
 	int ret;
 
 	if (store == NULL)
@@ -292,16 +311,11 @@ strata_reload(struct strata_store *store, uint32_t dimension, const char *path)
 			return ret;
 		path = buffer;
 	}
-	ret = source_open(path, &source);
+	ret = strata__dimension_lock(store, dimension, &lock);
 	if (ret != 0)
 		return ret;
-	if (source.dimension != dimension)
-		ret = strata__fail(STRATA_EINVAL,
-				   "'%s' is of dimension %u, not %u", path,
-				   source.dimension, dimension);
-	else
-		ret = load_source(store, &source, /* over= */ true);
-	close(source.fd);
+	ret = reload_locked(store, dimension, path);
+	strata__dimension_unlock(&lock);
 	if (ret == 0)
 		count(store, &store->space.catalog->counters.reloads);
 	return ret;
@@ -315,6 +329,12 @@ forget_file(struct strata_store *store, uint32_t dimension, int if_absent)
 	char path[PATH_MAX];
 	int ret = own_file(store, dimension, path, sizeof(path));
 
+	/* A crystallise of a former store must not bring it back. */
+	if (ret == 0)
+		ret = strata__newfile_revoke(path);
+	if (ret == 0)
+		ret = strata__directory_check(strata_directory(store),
+					      store->name);
 	if (ret != 0)
 		return ret;
 	if (unlink(path) == 0)

@@ -3,6 +3,8 @@
 /* Dimension files into the store: load, reload, unload. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -507,6 +509,43 @@ Test(load_dir, reload_takes_the_file_of_the_directory)
 	cr_assert_eq(unlink(path), 0);
 	expect_error(strata_reload(store, 7, NULL), -ENOENT, "D07.strata");
 	expect_error(strata_reload(store, 0, NULL), STRATA_EINVAL, "");
+}
+
+static void *
+reload_seven(void *arg)
+{
+	*(int *)arg = strata_reload(store, 7, NULL);
+	return NULL;
+}
+
+static pthread_t reloader;
+static int reloaded = -1;
+
+/* Begins a reload while a crystallise has the dimension. Whether it has come to
+ * its wait is not known; it may only not have opened the file then. */
+static void
+reload_meanwhile(const char *point)
+{
+	if (!is_point(point, "crystallize.sealed"))
+		return;
+	strata__testpoint = NULL;
+	cr_assert_eq(pthread_create(&reloader, NULL, reload_seven, &reloaded),
+		     0);
+	for (int i = 0; i < 2000; i++)
+		sched_yield();
+}
+
+Test(load_dir, reload_takes_what_a_crystallise_under_way_is_writing)
+{
+	put(7, 0, 'p', 10);
+	must(strata_crystallize(store, 7));
+	put(7, 0, 'q', 10);
+	strata__testpoint = reload_meanwhile;
+	must(strata_crystallize(store, 7));
+	cr_assert_eq(pthread_join(reloader, NULL), 0);
+	cr_expect_eq(reloaded, 0);
+	cr_expect(has(7, 0, 'q', 10));
+	expect_clean();
 }
 
 Test(load, reload_changes_an_immutable_dimension)
