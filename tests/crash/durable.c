@@ -253,6 +253,17 @@ judge_state(const struct fs_state *state, void *arg)
 
 /**** the test ****/
 
+static uint64_t version;
+
+/* Until the last of what is done to files, nobody sees the new region. */
+static void
+expect_unpublished(const char *point)
+{
+	need(strncmp(point, "newfile.", 8) != 0 ||
+		     strata_version(store) == version,
+	     "%s: it is published already", point);
+}
+
 static void
 record(const struct scenario *scenario, struct fs_record *ret)
 {
@@ -268,9 +279,12 @@ record(const struct scenario *scenario, struct fs_record *ret)
 	need(strata_crystallize(store, OTHER) == 0, "crystallise");
 	scenario->prepare();
 	strata__broken = broken;
+	version = strata_version(store);
+	strata__testpoint = expect_unpublished;
 	fs_begin(directory, ret);
 	scenario->run();
 	fs_end();
+	strata__testpoint = NULL;
 	need(fs_is_complete(ret, directory),
 	     "%s: the record misses something that was done", scenario->name);
 	need(strata_detach(store) == 0, "detach");

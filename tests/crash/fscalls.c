@@ -184,6 +184,7 @@ fs_begin(const char *path, struct fs_record *record)
 	need(dir != NULL && stat(path, &folder.st) == 0, "%s: %s", path,
 	     strerror(errno));
 	need(strlen(path) < sizeof(folder.path), "a long path");
+	fs_fail(0, 0);
 	strcpy(folder.path, path);
 	folder.record = record;
 	while ((entry = readdir(dir)) != NULL) {
@@ -197,7 +198,6 @@ fs_begin(const char *path, struct fs_record *record)
 			  entry->d_name);
 	}
 	closedir(dir);
-	fs_fail(0, 0);
 }
 
 void
