@@ -29,6 +29,7 @@ struct crystal {
 	size_t nr, max;
 	struct strata__image_plan plan;
 	struct strata__built built;
+	struct strata__progress *progress;
 };
 
 /**** collecting ****/
@@ -93,12 +94,14 @@ crystal_collect(struct crystal *crystal, uint32_t dimension)
 }
 
 static int
-crystal_init(struct crystal *crystal, struct strata_store *store)
+crystal_init(struct crystal *crystal, struct strata_store *store,
+	     struct strata__progress *progress)
 {
 	int ret;
 
 	memset(crystal, 0, sizeof(*crystal));
 	crystal->store = store;
+	crystal->progress = progress;
 	crystal->built.building.fd = -1;
 	ret = strata_reader_open(store, &crystal->reader);
 	if (ret != 0)
@@ -183,7 +186,9 @@ file_write(struct crystal *crystal, const char *directory, const char *path)
 	if (ret == 0)
 		ret = strata__image_copy(crystal->built.building.fd, file.fd,
 					 wish.size, /* out_in_shm= */ false,
-					 path);
+					 path, crystal->progress);
+	if (ret == 0)
+		ret = strata__progress_finish(crystal->progress);
 	if (ret != 0) {
 		strata__newfile_discard(&file);
 		return ret;
@@ -200,7 +205,7 @@ make_durable(struct crystal *crystal)
 	int ret;
 
 	if (directory == NULL)
-		return 0;
+		return strata__progress_finish(crystal->progress);
 	ret = strata_file_path(directory, crystal->info.id, path, sizeof(path));
 	if (ret == 0)
 		ret = file_write(crystal, directory, path);
@@ -222,12 +227,17 @@ build(struct crystal *crystal)
 	if (ret != 0)
 		return ret;
 	STRATA_TESTPOINT("crystallize.reserved");
+	/* Written, checked, and copied where there is a directory. */
+	crystal->progress->total =
+		(strata_directory(crystal->store) != NULL ? 3 : 2) *
+		crystal->plan.header.image_size;
+	crystal->plan.progress = crystal->progress;
 	ret = strata__image_emit(&crystal->plan, crystal->built.building.fd,
 				 /* in_shm= */ true);
 	STRATA_TESTPOINT("crystallize.emitted");
 	if (ret == 0)
 		ret = strata__built_seal(crystal->store, "the new region",
-					 &crystal->built);
+					 crystal->progress, &crystal->built);
 	STRATA_TESTPOINT("crystallize.sealed");
 	if (ret == 0)
 		ret = make_durable(crystal);
@@ -326,12 +336,13 @@ is_done(struct crystal *crystal)
 }
 
 static int
-crystallize_locked(struct strata_store *store, uint32_t dimension)
+crystallize_locked(struct strata_store *store, uint32_t dimension,
+		   struct strata__progress *progress)
 {
 	struct crystal crystal;
 	int ret;
 
-	ret = crystal_init(&crystal, store);
+	ret = crystal_init(&crystal, store, progress);
 	if (ret != 0)
 		return ret;
 	ret = crystal_collect(&crystal, dimension);
@@ -360,13 +371,23 @@ crystallize_locked(struct strata_store *store, uint32_t dimension)
 int
 strata_crystallize(struct strata_store *store, uint32_t dimension)
 {
-	struct strata__dimension_lock lock;
-	int ret;
+	return strata_crystallize_with(store, dimension, NULL);
+}
 
+int
+strata_crystallize_with(struct strata_store *store, uint32_t dimension,
+			const struct strata_work *work)
+{
+	struct strata__dimension_lock lock;
+	struct strata__progress progress;
+	int ret = strata__progress_init(&progress, work);
+
+	if (ret != 0)
+		return ret;
 	ret = strata__dimension_lock(store, dimension, &lock);
 	if (ret != 0)
 		return ret;
-	ret = crystallize_locked(store, dimension);
+	ret = crystallize_locked(store, dimension, &progress);
 	strata__dimension_unlock(&lock);
 	if (ret == 0)
 		atomic_fetch_add_explicit(

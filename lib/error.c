@@ -108,9 +108,10 @@ static const char *const words[] = {
 	"out of memory",
 	"not supported on this machine",
 	"no directory, or that of another store",
+	"cancelled",
 };
 _Static_assert(sizeof(words) / sizeof(words[0]) ==
-		       STRATA_EINVAL - STRATA_EDIR + 1,
+		       STRATA_EINVAL - STRATA_ECANCELED + 1,
 	       "a text for each code");
 
 static const char *
@@ -132,7 +133,7 @@ strata_strerror(int code)
 		return "success";
 	if (code < 0 && code > -1000)
 		return system_words(-code);
-	if (code <= STRATA_EINVAL && code >= STRATA_EDIR)
+	if (code <= STRATA_EINVAL && code >= STRATA_ECANCELED)
 		return words[STRATA_EINVAL - code];
 	return "unknown error";
 }

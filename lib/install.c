@@ -44,6 +44,7 @@ make_large(struct strata_store *store, struct strata__built *built)
 
 int
 strata__built_seal(struct strata_store *store, const char *what,
+		   struct strata__progress *progress,
 		   struct strata__built *built)
 {
 	uint64_t size = built->building.image_size;
@@ -53,7 +54,10 @@ strata__built_seal(struct strata_store *store, const char *what,
 	if (ret != 0)
 		return strata__fail_errno(-ret, "cannot map a new region");
 	ret = strata__image_check(built->map, size, what, /* quick= */ false,
-				  NULL, NULL, &built->image);
+				  strata__progress_checked, progress,
+				  &built->image);
+	if (ret == 0)
+		ret = strata__progress_add(progress, 0);
 	if (ret == 0)
 		ret = strata__segtab_seal(&store->space, &built->building);
 	return ret == 0 ? make_large(store, built) : ret;

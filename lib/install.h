@@ -16,6 +16,7 @@ struct strata__built {
 
 /* Maps the filled segment, checks the image in it, writes the trailer. */
 int strata__built_seal(struct strata_store *store, const char *what,
+		       struct strata__progress *progress,
 		       struct strata__built *built);
 void strata__built_unmap(struct strata__built *built);
 

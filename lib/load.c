@@ -165,7 +165,7 @@ fill_over(struct strata__edit *edit, struct strata__built *built, void *arg)
 
 static int
 build_and_install(struct strata_store *store, const struct source *source,
-		  bool over)
+		  bool over, struct strata__progress *progress)
 {
 	struct strata__built built = { .map = NULL };
 	int ret;
@@ -175,14 +175,19 @@ build_and_install(struct strata_store *store, const struct source *source,
 	if (ret != 0)
 		return ret;
 	STRATA_TESTPOINT("load.reserved");
+	progress->total = 2 * source->size; /* copied, and checked */
 	ret = strata__image_copy(source->fd, built.building.fd, source->size,
-				 /* out_in_shm= */ true, source->path);
+				 /* out_in_shm= */ true, source->path,
+				 progress);
 	STRATA_TESTPOINT("load.copied");
 	if (ret == 0)
-		ret = strata__built_seal(store, source->path, &built);
+		ret = strata__built_seal(store, source->path, progress,
+					 &built);
 	STRATA_TESTPOINT("load.sealed");
 	if (ret == 0 && built.image.header->dimension != source->dimension)
 		ret = bad_file(source, 0, "it changed while it was read");
+	if (ret == 0)
+		ret = strata__progress_finish(progress);
 	if (ret == 0)
 		ret = strata__install(store, &built, over ? fill_over : fill_new,
 				      NULL, NULL);
@@ -221,11 +226,13 @@ check_presence(struct strata_store *store, uint32_t dimension, bool wanted)
 
 /* Under the lock of the dimension. */
 static int
-load_source(struct strata_store *store, const struct source *source, bool over)
+load_source(struct strata_store *store, const struct source *source, bool over,
+	    struct strata__progress *progress)
 {
 	int ret = check_presence(store, source->dimension, over);
 
-	return ret != 0 ? ret : build_and_install(store, source, over);
+	return ret != 0 ? ret
+			: build_and_install(store, source, over, progress);
 }
 
 static void
@@ -239,18 +246,29 @@ int
 strata_load(struct strata_store *store, const char *path,
 	    uint32_t *ret_dimension)
 {
+	return strata_load_with(store, path, NULL, ret_dimension);
+}
+
+int
+strata_load_with(struct strata_store *store, const char *path,
+		 const struct strata_work *work, uint32_t *ret_dimension)
+{
 	struct strata__dimension_lock lock;
+	struct strata__progress progress;
 	struct source source;
 	int ret;
 
 	if (store == NULL || path == NULL)
 		return strata__fail(STRATA_EINVAL, "load: bad arguments");
+	ret = strata__progress_init(&progress, work);
+	if (ret != 0)
+		return ret;
 	ret = source_open(path, &source);
 	if (ret != 0)
 		return ret;
 	ret = strata__dimension_lock(store, source.dimension, &lock);
 	if (ret == 0) {
-		ret = load_source(store, &source, /* over= */ false);
+		ret = load_source(store, &source, /* over= */ false, &progress);
 		strata__dimension_unlock(&lock);
 	}
 	close(source.fd);
@@ -279,7 +297,8 @@ own_file(struct strata_store *store, uint32_t dimension, char *buffer,
 /* The file is opened under the lock of the dimension: a crystallise that is
  * under way may be about to replace it. */
 static int
-reload_locked(struct strata_store *store, uint32_t dimension, const char *path)
+reload_locked(struct strata_store *store, uint32_t dimension, const char *path,
+	      struct strata__progress *progress)
 {
 	struct source source;
 	int ret = source_open(path, &source);
@@ -291,7 +310,7 @@ reload_locked(struct strata_store *store, uint32_t dimension, const char *path)
 				   "'%s' is of dimension %u, not %u", path,
 				   source.dimension, dimension);
 	else
-		ret = load_source(store, &source, /* over= */ true);
+		ret = load_source(store, &source, /* over= */ true, progress);
 	close(source.fd);
 	return ret;
 }
@@ -299,12 +318,23 @@ reload_locked(struct strata_store *store, uint32_t dimension, const char *path)
 int
 strata_reload(struct strata_store *store, uint32_t dimension, const char *path)
 {
+	return strata_reload_with(store, dimension, path, NULL);
+}
+
+int
+strata_reload_with(struct strata_store *store, uint32_t dimension,
+		   const char *path, const struct strata_work *work)
+{
 	struct strata__dimension_lock lock;
+	struct strata__progress progress;
 	char buffer[PATH_MAX];
 	int ret;
 
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
+	ret = strata__progress_init(&progress, work);
+	if (ret != 0)
+		return ret;
 	if (path == NULL) {
 		ret = own_file(store, dimension, buffer, sizeof(buffer));
 		if (ret != 0)
@@ -314,7 +344,7 @@ strata_reload(struct strata_store *store, uint32_t dimension, const char *path)
 	ret = strata__dimension_lock(store, dimension, &lock);
 	if (ret != 0)
 		return ret;
-	ret = reload_locked(store, dimension, path);
+	ret = reload_locked(store, dimension, path, &progress);
 	strata__dimension_unlock(&lock);
 	if (ret == 0)
 		count(store, &store->space.catalog->counters.reloads);

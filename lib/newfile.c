@@ -548,7 +548,7 @@ strata__write_fail(int err, int fd, bool in_shm, const char *what,
 
 static int
 copy(int in, int out, uint64_t size, bool out_in_shm, const char *what,
-     void *buffer)
+     struct strata__progress *progress, void *buffer)
 {
 	uint64_t at;
 	size_t n;
@@ -569,6 +569,9 @@ copy(int in, int out, uint64_t size, bool out_in_shm, const char *what,
 		if (r != 0)
 			return strata__write_fail(-r, out, out_in_shm, what, at,
 						  size);
+		r = strata__progress_add(progress, n);
+		if (r != 0)
+			return r;
 	}
 	STRATA_TESTPOINT("newfile.copy.written");
 	return 0;
@@ -576,7 +579,7 @@ copy(int in, int out, uint64_t size, bool out_in_shm, const char *what,
 
 int
 strata__image_copy(int in, int out, uint64_t size, bool out_in_shm,
-		   const char *what)
+		   const char *what, struct strata__progress *progress)
 {
 	void *buffer = malloc(COPY_SIZE);
 	int r;
@@ -584,7 +587,7 @@ strata__image_copy(int in, int out, uint64_t size, bool out_in_shm,
 	if (buffer == NULL)
 		return strata__fail(STRATA_ENOMEM, "no memory to copy '%.200s'",
 				    what);
-	r = copy(in, out, size, out_in_shm, what, buffer);
+	r = copy(in, out, size, out_in_shm, what, progress, buffer);
 	free(buffer);
 	return r;
 }

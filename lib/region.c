@@ -219,6 +219,7 @@ struct emitter {
 	uint64_t at;
 	size_t fill;
 	char *buffer;
+	struct strata__progress *progress;
 };
 
 static int
@@ -230,7 +231,7 @@ write_through(struct emitter *out, const void *data, size_t size)
 		return strata__write_fail(-r, out->fd, out->in_shm, out->what,
 					  out->at, out->image_size);
 	out->at += size;
-	return 0;
+	return strata__progress_add(out->progress, size);
 }
 
 static int
@@ -490,6 +491,7 @@ strata__image_emit(struct strata__image_plan *plan, int fd, bool in_shm)
 {
 	struct emitter out = {.fd = fd,
 			      .in_shm = in_shm,
+			      .progress = plan->progress,
 			      .image_size = plan->header.image_size};
 	int r;
 

@@ -5,6 +5,7 @@
 #define STRATA_REGION_H
 
 #include "layout.h"
+#include "progress.h"
 
 /*
  * header (512 bytes), layer table (sorted by layer, one struct
@@ -77,6 +78,7 @@ struct strata__image_plan {
 	struct strata__image_header header;
 	struct strata__image_source *sources; /* borrowed, sorted by plan */
 	size_t nr_sources;
+	struct strata__progress *progress; /* of emit, or NULL */
 };
 
 /* Sorts the sources and fixes all offsets and sizes; of sources[i].layer
@@ -90,7 +92,7 @@ int strata__image_plan(const struct strata_file_info *info,
  * and checksummed in 64 KiB pieces, then table and metadata, at last the
  * header. Writes every byte, gaps included: no holes. Tells STRATA_ESHM for
  * ENOSPC when in_shm, else -errno, STRATA_EFORMAT (a path's content changed its
- * size). */
+ * size), STRATA_ECANCELED. */
 int strata__image_emit(struct strata__image_plan *plan, int fd, bool in_shm);
 
 /* An image that was checked. */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "progress.h"
 #include "hash.h"
 #include "meta.h"
 #include "store.h"
@@ -22,9 +23,7 @@ struct verify {
 	struct strata_store *store;
 	struct strata_reader *reader;
 	bool quick, exact;
-	void (*progress)(uint64_t done, uint64_t total, void *arg);
-	void *arg;
-	uint64_t total;
+	struct strata__progress progress;
 	uint64_t *reached[STRATA_CLASSES_MAX];
 	uint64_t *reached_segments;
 	uint64_t live[STRATA_CLASSES_MAX], retired[STRATA_CLASSES_MAX];
@@ -219,9 +218,7 @@ check_bytes(struct verify *verify, uint32_t dimension, uint32_t layer,
 		wrong(verify, "the content of layer %u/%u is damaged",
 		      dimension, layer);
 	verify->report.checked_bytes += entry->size;
-	if (verify->progress != NULL)
-		verify->progress(verify->report.checked_bytes, verify->total,
-				 verify->arg);
+	(void)strata__progress_add(&verify->progress, entry->size);
 }
 
 static int
@@ -231,6 +228,9 @@ visit_entry(uint32_t dimension, uint32_t layer, const struct strata_entry *entry
 	struct verify *verify = arg;
 	bool proto = (entry->flags & STRATA_ENTRY_REGION) == 0;
 
+	/* The rest is not looked at, and not reported. */
+	if (verify->progress.code != 0)
+		return 0;
 	verify->report.layers++;
 	verify->layers++;
 	verify->protos += proto;
@@ -405,9 +405,9 @@ static void
 sum_bytes(struct verify *verify)
 {
 	struct strata__visitor visitor = { .dimension = sum_dimension,
-					   .arg = &verify->total };
+					   .arg = &verify->progress.total };
 
-	if (verify->progress != NULL)
+	if (verify->progress.fn != NULL)
 		(void)strata__tree_walk(&verify->store->space,
 					verify->reader->root, &visitor);
 }
@@ -423,8 +423,9 @@ verify_pinned(struct verify *verify)
 	if (ret == 0) {
 		sum_bytes(verify);
 		verify_walk(verify);
-		if (verify->exact)
+		if (verify->exact && verify->progress.code == 0)
 			check_accounts(verify);
+		ret = strata__progress_finish(&verify->progress);
 		verify_fini(verify);
 	}
 	strata_read_unlock(verify->reader);
@@ -433,13 +434,12 @@ verify_pinned(struct verify *verify)
 
 int
 strata_verify(struct strata_store *store, int quick,
-	      void (*progress)(uint64_t done, uint64_t total, void *arg),
+	      int (*progress)(uint64_t done, uint64_t total, void *arg),
 	      void *arg, struct strata_verify_report *out)
 {
 	struct verify verify = { .store = store,
 				 .quick = quick != 0,
-				 .progress = progress,
-				 .arg = arg };
+				 .progress = { .fn = progress, .arg = arg } };
 	int ret;
 
 	if (store == NULL || out == NULL)

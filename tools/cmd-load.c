@@ -29,6 +29,30 @@ say_dimension(const struct tool_args *args, struct strata_store *store,
 		    (unsigned long long)dimension.version);
 }
 
+/**** progress ****/
+
+struct shown {
+	const struct tool_args *args;
+	const char *what;
+};
+
+static int
+show(uint64_t done, uint64_t total, void *arg)
+{
+	const struct shown *shown = arg;
+
+	progress_show(shown->args, done, total, shown->what);
+	return 0;
+}
+
+static struct strata_work
+work_shown(struct shown *shown)
+{
+	return (struct strata_work){.struct_size = sizeof(struct strata_work),
+				    .progress = show,
+				    .arg = shown};
+}
+
 /**** load ****/
 
 /* Of many files, each sentence names its own; some of the library's do. */
@@ -48,6 +72,8 @@ load_one(const struct tool_args *args, struct strata_store *store,
 	 const char *file)
 {
 	const char *name = strata_name(store);
+	struct shown shown = {args, file};
+	const struct strata_work work = work_shown(&shown);
 	struct input input;
 	uint32_t id = 0;
 	int status = input_open(args, file, &input);
@@ -55,7 +81,7 @@ load_one(const struct tool_args *args, struct strata_store *store,
 
 	if (status != TOOL_DONE)
 		return status;
-	code = strata_load(store, input.path, &id);
+	code = strata_load_with(store, input.path, &work, &id);
 	if (code == STRATA_EEXIST && args_has(args, KEY_CORE))
 		/* What --core asks for is true already. */
 		message_say(args, "%s: %s is loaded already", name, file);
@@ -189,6 +215,8 @@ cmd_unload(const struct tool_args *args)
 static int
 reload(const struct tool_args *args, struct strata_store *store, uint32_t id)
 {
+	struct shown shown = {args, args->operands[1]};
+	const struct strata_work work = work_shown(&shown);
 	struct input input = {.fd = -1, .path = NULL};
 	int status = TOOL_DONE;
 	int code;
@@ -197,7 +225,7 @@ reload(const struct tool_args *args, struct strata_store *store, uint32_t id)
 		status = input_open(args, args->operands[2], &input);
 	if (status != TOOL_DONE)
 		return status;
-	code = strata_reload(store, id, input.path);
+	code = strata_reload_with(store, id, input.path, &work);
 	if (code != 0)
 		status = message_refused(args, strata_name(store), code);
 	else
@@ -227,6 +255,8 @@ cmd_reload(const struct tool_args *args)
 int
 cmd_crystallize(const struct tool_args *args)
 {
+	struct shown shown = {args, args->operands[1]};
+	const struct strata_work work = work_shown(&shown);
 	struct strata_store *store;
 	uint32_t id;
 	int status = args_dimension(args, args->operands[1], &id);
@@ -237,7 +267,7 @@ cmd_crystallize(const struct tool_args *args)
 				      &store);
 	if (status != TOOL_DONE)
 		return status;
-	code = strata_crystallize(store, id);
+	code = strata_crystallize_with(store, id, &work);
 	if (code != 0)
 		status = message_refused(args, args->operands[0], code);
 	else

@@ -14,12 +14,13 @@ struct verify {
 	uint64_t errors;
 };
 
-static void
+static int
 verify_progress(uint64_t done, uint64_t total, void *arg)
 {
 	const struct verify *verify = arg;
 
 	progress_show(verify->args, done, total, "checked");
+	return 0;
 }
 
 /**** stores ****/

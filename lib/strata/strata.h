@@ -155,7 +155,9 @@ enum strata_error {
 	/** This machine cannot do that. */
 	STRATA_ENOTSUP = -1026,
 	/** The store has no directory, or the directory is another store's. */
-	STRATA_EDIR = -1027
+	STRATA_EDIR = -1027,
+	/** The program's own progress function said so. */
+	STRATA_ECANCELED = -1028
 };
 
 /** The details of a thread's last error. Numbers that do not apply are 0. */
@@ -708,6 +710,18 @@ STRATA_API int strata_writer_close(struct strata_writer *writer);
 
 /**** regions ****/
 
+/** How long work is to be done. Zero bytes mean the default, everywhere. */
+struct strata_work {
+	size_t struct_size; /**< sizeof(struct strata_work) */
+	/** Told how many bytes are done, of how many: in the calling thread,
+	 *  not oftener than each 4 MiB, and once when all that can be cancelled
+	 *  is done. Anything but 0 cancels: STRATA_ECANCELED, and the store and
+	 *  its directory are as before. The dimension is locked meanwhile: do
+	 *  not load, unload or crystallise it from there. NULL: nobody asks. */
+	int (*progress)(uint64_t done, uint64_t total, void *arg);
+	void *arg; /**< handed to progress */
+};
+
 /**
  * Turns a dimension's protos, and the region below them, into a new region; in
  * a store with a directory durable before it is published. Readers are not
@@ -727,6 +741,15 @@ STRATA_API int strata_crystallize(struct strata_store *store,
 				  uint32_t dimension);
 
 /**
+ * The same, with progress.
+ * @param work borrowed for the call, or NULL
+ * @return also STRATA_ECANCELED; STRATA_EINVAL (struct_size).
+ */
+STRATA_API int strata_crystallize_with(struct strata_store *store,
+				       uint32_t dimension,
+				       const struct strata_work *work);
+
+/**
  * Loads a dimension file as a new dimension. Nothing in it is believed.
  * @param store attached with STRATA_WRITE
  * @param path of the file
@@ -736,6 +759,11 @@ STRATA_API int strata_crystallize(struct strata_store *store,
  */
 STRATA_API int strata_load(struct strata_store *store, const char *path,
 			   uint32_t *ret_dimension);
+
+/** The same, with progress; see strata_crystallize_with(). */
+STRATA_API int strata_load_with(struct strata_store *store, const char *path,
+				const struct strata_work *work,
+				uint32_t *ret_dimension);
 
 /**
  * Replaces a whole dimension, protos included, by a dimension file, in one
@@ -747,6 +775,11 @@ STRATA_API int strata_load(struct strata_store *store, const char *path,
  */
 STRATA_API int strata_reload(struct strata_store *store, uint32_t dimension,
 			     const char *path);
+
+/** The same, with progress; see strata_crystallize_with(). */
+STRATA_API int strata_reload_with(struct strata_store *store,
+				  uint32_t dimension, const char *path,
+				  const struct strata_work *work);
 
 /**
  * Takes a dimension out of the store; readers keep it until their unlock.
@@ -1007,13 +1040,15 @@ struct strata_verify_report {
  * @param store attached; with STRATA_WRITE accounting is checked too, under
  * the writer lock
  * @param quick leave out the checksums of the contents
- * @param progress called with bytes done and to do, or NULL
+ * @param progress called with bytes done and to do, as that of struct
+ * strata_work is; with STRATA_WRITE under the writer lock. Or NULL
  * @return 0 also when errors were found: look at the report; STRATA_EGONE;
+ * STRATA_ECANCELED (the report is untouched);
  * STRATA_ETIMEDOUT; STRATA_ENOMEM.
  */
 STRATA_API int strata_verify(struct strata_store *store, int quick,
-			     void (*progress)(uint64_t done, uint64_t total,
-					      void *arg),
+			     int (*progress)(uint64_t done, uint64_t total,
+					     void *arg),
 			     void *arg, struct strata_verify_report *out);
 
 /** What strata_gc() did. */

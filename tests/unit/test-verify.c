@@ -152,9 +152,10 @@ Test(verify, a_store_attached_for_reading_can_be_verified)
 struct seen {
 	unsigned nr;
 	uint64_t done, total;
+	int cancel;
 };
 
-static void
+static int
 progress(uint64_t done, uint64_t total, void *arg)
 {
 	struct seen *seen = arg;
@@ -163,17 +164,35 @@ progress(uint64_t done, uint64_t total, void *arg)
 	cr_expect_geq(done, seen->done);
 	seen->done = done;
 	seen->total = total;
+	return seen->cancel;
 }
 
 Test(verify, progress_is_told)
 {
 	struct strata_verify_report report;
-	struct seen seen = {0, 0, 0};
+	struct seen seen = {0, 0, 0, 0};
 
+	must(strata_load(store, file_of("large", 11, 3, 11 * MIB / 5), NULL));
 	must(strata_verify(store, 0, progress, &seen, &report));
-	cr_expect_eq(seen.nr, 5);
+	cr_expect_eq(seen.nr, 2, "not for each layer, but %u times", seen.nr);
 	cr_expect_eq(seen.done, report.checked_bytes);
 	cr_expect_eq(seen.total, report.checked_bytes);
+}
+
+Test(verify, can_be_cancelled)
+{
+	struct strata_verify_report report = {.errors = 77};
+	struct seen seen = {0, 0, 0, 1};
+
+	expect_error(strata_verify(store, 0, progress, &seen, &report),
+		     STRATA_ECANCELED, "cancelled by the program");
+	cr_expect_eq(seen.nr, 1);
+	cr_expect_eq(report.errors, 77);
+	must(strata_load(store, file_of("large", 11, 3, 11 * MIB / 5), NULL));
+	expect_error(strata_verify(store, 0, progress, &seen, &report),
+		     STRATA_ECANCELED, "cancelled by the program");
+	cr_expect_eq(seen.nr, 2, "it is not asked again");
+	expect_clean();
 }
 
 Test(verify, needs_a_store_that_is_there)
