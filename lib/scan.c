@@ -589,7 +589,7 @@ strata__rcu_synchronize(struct strata__rcu *rcu, int64_t timeout_ns)
 	uint64_t deadline = timeout_ns < 0 ?
 		UINT64_MAX :
 		strata__os_monotonic_ns() + (uint64_t)timeout_ns;
-	bool again = true;
+	bool again = !STRATA_BROKEN(STRATA_NO_GRACE);
 	int ret = 0;
 
 	while (ret == 0 && again) {

@@ -22,6 +22,7 @@ enum strata__safeguard {
 	STRATA_NO_FLAVOR_GRACE = 1 << 7, /* nor any for private structures */
 	STRATA_NO_FILE_SYNC = 1 << 4,   /* of a new file, before its rename */
 	STRATA_NO_FOLDER_SYNC = 1 << 5, /* after the rename */
+	STRATA_NO_GRACE = 1 << 4,       /* synchronize returns at once */
 };
 
 extern void (*strata__testpoint)(const char *name);

@@ -269,6 +269,64 @@ proc_die(void)
 		pause();
 }
 
+/**** orphans ****/
+
+void
+proc_adopt_orphans(void)
+{
+	need(prctl(PR_SET_CHILD_SUBREAPER, 1) == 0, "prctl: %s",
+	     strerror(errno));
+}
+
+/* A child that has ended, which stays to be waited for; 0: none. */
+static pid_t
+ended_child(int flags)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof(info));
+	if (waitid(P_ALL, 0, &info, WEXITED | WNOWAIT | flags) != 0)
+		need(errno == ECHILD, "waitid: %s", strerror(errno));
+	return info.si_pid;
+}
+
+static void
+reap_orphan(pid_t pid)
+{
+	int status;
+
+	need(waitpid(pid, &status, 0) == pid, "waitpid: %s", strerror(errno));
+	need(WIFEXITED(status) && WEXITSTATUS(status) == 0,
+	     "orphan %d ended with status %x", (int)pid, (unsigned)status);
+}
+
+unsigned
+proc_reap_orphans(const struct proc *known, unsigned nr_known)
+{
+	unsigned nr = 0;
+	pid_t pid;
+
+	while ((pid = ended_child(WNOHANG)) != 0) {
+		for (unsigned i = 0; i < nr_known; i++)
+			if (known[i].pid == pid)
+				return nr; /* its turn comes */
+		reap_orphan(pid);
+		nr++;
+	}
+	return nr;
+}
+
+unsigned
+proc_join_orphans(void)
+{
+	unsigned nr = 0;
+	pid_t pid;
+
+	for (; (pid = ended_child(0)) != 0; nr++)
+		reap_orphan(pid);
+	return nr;
+}
+
 /**** stopping ****/
 
 void

@@ -76,6 +76,13 @@ void proc_stop(const struct proc *proc);
 void proc_continue(const struct proc *proc);
 /* Waits until a child has stopped itself. */
 void proc_wait_stopped(const struct proc *proc);
+/* Children of children whose parents die become children of this process. */
+void proc_adopt_orphans(void);
+/* Of these, the ones that have ended must have left with 0; those that are among
+ * the given ones are left alone. Gives how many there were. */
+unsigned proc_reap_orphans(const struct proc *known, unsigned nr_known);
+/* Waits for all that are left, when no other child is. */
+unsigned proc_join_orphans(void);
 /* SIGKILL to this process; coverage counters are written first. */
 void proc_die(void) __attribute__((noreturn));
 
