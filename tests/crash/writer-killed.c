@@ -14,6 +14,7 @@
 #include "points.h"
 #include "proc.h"
 #include "scenarios.h"
+#include "sound.h"
 
 /*
  * For each scenario a run without a kill tells which points it passes. Then,
@@ -107,46 +108,6 @@ run_writer(struct proc *parent, void *arg)
 	points_off();
 }
 
-/* Every byte of every file is one that the store knows of. */
-static void
-check_memory(void)
-{
-	struct strata_stats stats = {.struct_size = sizeof(stats)};
-	unsigned nr_files;
-	uint64_t bytes = shm_bytes(&nr_files);
-
-	need(strata_stats(store, &stats) == 0, "stats");
-	need(bytes == stats.reserved,
-	     "%" PRIu64 " bytes are reserved, but files have %" PRIu64,
-	     stats.reserved, bytes);
-	need(stats.retired == 0, "%" PRIu64 " bytes are retired",
-	     stats.retired);
-	need(nr_files == 3 + stats.nr_pools + stats.nr_regions,
-	     "%u files; %u pools and %" PRIu64 " regions need three more",
-	     nr_files, stats.nr_pools, stats.nr_regions);
-}
-
-static void
-check_store(void)
-{
-	struct strata_verify_report report;
-
-	need(strata_verify(store, 0, NULL, NULL, &report) == 0, "verify");
-	need(report.errors == 0, "%" PRIu64 " errors: %s", report.errors,
-	     report.first);
-}
-
-/* Until no section is in the way of any of it. */
-static void
-collect(void)
-{
-	struct strata_gc_report report;
-
-	do
-		need(strata_gc(store, &report) == 0, "gc");
-	while (report.retained != 0);
-}
-
 static void
 run_recovery(struct proc *parent, void *arg)
 {
@@ -156,12 +117,12 @@ run_recovery(struct proc *parent, void *arg)
 	(void)parent;
 	attach();
 	scenario_touch();
-	check_store();
+	sound_store(store);
 	outcome = scenario->judge();
 	shared->outcomes[outcome]++;
-	collect();
-	check_memory();
-	check_store();
+	sound_collect(store);
+	sound_memory(store);
+	sound_store(store);
 	need(strata_detach(store) == 0, "detach");
 }
 
@@ -314,8 +275,8 @@ run_last(struct proc *parent, void *arg)
 		scenario->act();
 	}
 	need(strata_gc(store, NULL) == 0, "gc");
-	check_memory();
-	check_store();
+	sound_memory(store);
+	sound_store(store);
 	need(strata_detach(store) == 0, "detach");
 	need(strata_destroy(name) == 0, "destroy");
 }
