@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "random.h"
+#include "testpoint.h"
 
 #define NR_HEIRS 2u
 
@@ -142,6 +143,28 @@ bequeath(struct eye *eye, const struct proc *parent, const struct sight *sight)
 	}
 }
 
+/**** where a reader is slow ****/
+
+static struct strata_store *watched;
+static uint64_t slowness;
+
+/* Between the look at the version and the pin: then commits go by, and what was
+ * looked at may be gone. */
+static void
+at_point(const char *point)
+{
+	uint64_t random, version;
+
+	if (strcmp(point, "reader.lock.version-read") != 0 || watched == NULL)
+		return;
+	random = test_random(&slowness);
+	if (random % 8 != 0)
+		return;
+	version = strata_version(watched) + 1 + (random >> 8) % 4;
+	for (unsigned i = 0; i < 200 && strata_version(watched) < version; i++)
+		sched_yield();
+}
+
 /**** a turn ****/
 
 static void
@@ -191,6 +214,7 @@ static void
 attach(struct eye *eye)
 {
 	need(strata_attach(store_is, STRATA_READ, &eye->store) == 0, "attach");
+	watched = eye->store;
 	open_readers(eye);
 }
 
@@ -240,6 +264,7 @@ between(struct eye *eye)
 	case 1:
 		if (faithful)
 			break;
+		watched = NULL;
 		need(strata_detach(eye->store) == 0, "detach");
 		attach(eye);
 		break;
@@ -267,6 +292,8 @@ reader_main(struct proc *parent, void *arg)
 
 	eye.random = seed_of((uint64_t)(eye.me - shared->readers) + 32,
 			     eye.me->attempt);
+	slowness = ~eye.random;
+	strata__testpoint = at_point;
 	attach(&eye);
 	while (atomic_load_explicit(&shared->stop, memory_order_relaxed) == 0) {
 		section(&eye, parent);
