@@ -531,7 +531,8 @@ crystallize(struct pen *pen)
 static void
 limit(struct pen *pen)
 {
-	int ret = strata_limit(pen->store, MIB(16) + chance(pen, MIB(24)));
+	uint64_t most = shared->tight ? MIB(3) : MIB(24);
+	int ret = strata_limit(pen->store, MIB(9) + chance(pen, most));
 
 	need(ret == 0 || ret == STRATA_ELIMIT, "limit: %d", ret);
 	figure(LIMITS);

@@ -162,6 +162,7 @@ enum figure {
 struct shared {
 	uint64_t seed; /* of the store at hand */
 	bool directory;
+	bool tight; /* hardly any room: most is refused */
 	_Atomic uint32_t pause, stop;
 	bool dead[NR_WRITERS]; /* for the judge */
 	bool last;             /* judgement of this store: nobody reads */
