@@ -237,10 +237,14 @@ look_at_layer(uint32_t layer, const struct strata_entry *entry, void *arg)
 	struct look *look = arg;
 	struct layer seen = {.layer = layer};
 	const struct strata_entry *found;
+	size_t size = 0;
 	uint32_t told;
 
 	need(strata_find(look->reader, look->number, layer, &found) == 0 &&
-		     found == entry,
+		     found == entry &&
+		     strata_get(look->reader, look->number, layer, &size) ==
+			     strata_data(look->reader, entry) &&
+		     size == entry->size,
 	     "version %" PRIu64 ": layer %u/%u is found elsewhere",
 	     look->version, look->number, layer);
 	need(entry->version <= look->version,

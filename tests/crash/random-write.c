@@ -154,7 +154,7 @@ it_happened(struct pen *pen, uint64_t high)
 static uint32_t
 any_layer(struct pen *pen)
 {
-	static const uint32_t far[] = {61, 700, 40000};
+	static const uint32_t far[] = {47, 61, 40000};
 	uint64_t at = chance(pen, 14);
 
 	return at < 11 ? (uint32_t)at : far[at - 11];

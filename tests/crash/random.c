@@ -351,6 +351,8 @@ create(struct cast *cast)
 		.max_limit = MIB(64),
 		/* As many as are needed; so lost ones are missed. */
 		.readers = 256,
+		.huge_pages = chance(cast, 2) != 0 ? STRATA_HUGE_AUTO
+						   : STRATA_HUGE_NEVER,
 		.directory = shared->directory ? files : NULL,
 		.adopt = 1,
 	};
