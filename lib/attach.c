@@ -55,7 +55,7 @@ attach_rooms(struct strata_store *store, unsigned flags)
 		ret = strata__wlock_attach(&store->wlock, &store->space);
 		strata__stores_unlock();
 	}
-	if (ret == 0) {
+	if (ret == 0 && !store->space.observing) {
 		ret = strata__space_refresh(&store->space, /* retry= */ false);
 		if (ret == STRATA_EMAP)
 			ret = 0; /* find says so, for those layers only */
@@ -68,12 +68,15 @@ attach_rooms(struct strata_store *store, unsigned flags)
 int
 strata_attach(const char *name, unsigned flags, struct strata_store **ret_store)
 {
+	const unsigned known = STRATA_WRITE | STRATA_TRUST_OWNER | STRATA_OBSERVE;
 	struct strata_store *store;
 	int ret;
 
-	if (name == NULL || ret_store == NULL ||
-	    (flags & ~(unsigned)(STRATA_WRITE | STRATA_TRUST_OWNER)) != 0)
+	if (name == NULL || ret_store == NULL || (flags & ~known) != 0)
 		return strata__fail(STRATA_EINVAL, "attach: bad arguments");
+	if ((flags & STRATA_OBSERVE) != 0 && (flags & STRATA_WRITE) != 0)
+		return strata__fail(STRATA_EINVAL,
+				    "attach: who observes does not write");
 	ret = strata__store_name_check(name);
 	if (ret != 0)
 		return ret;
@@ -178,6 +181,8 @@ strata_refresh(struct strata_store *store)
 	if (is_dead(store))
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    store->name);
+	if (store->space.observing)
+		return 0; /* nothing is mapped */
 	return strata__space_refresh(&store->space, /* retry= */ true);
 }
 

@@ -3,6 +3,7 @@
 /* Blocks: where they are, how large, and what their records say. */
 #include "block.h"
 
+#include "fence.h"
 #include "testpoint.h"
 
 /**** classes ****/
@@ -79,6 +80,28 @@ class_block_at(const struct strata__space *space, uint32_t class_, uint64_t ref,
 }
 
 bool
+strata__block_place(const struct strata__space *space, uint64_t ref,
+		    struct strata__block *ret)
+{
+	const struct strata__class *class_;
+	uint64_t offset;
+	uint32_t c;
+
+	for (c = 0; c <= strata__last_class(space); c++) {
+		class_ = strata__class_of(space, c);
+		offset = ref - class_->place - STRATA_POOL_BLOCKS;
+		if (ref < class_->place + STRATA_POOL_BLOCKS ||
+		    offset / class_->stride >= class_->nr_blocks)
+			continue;
+		ret->class_ = c;
+		ret->index = (uint32_t)(offset / class_->stride);
+		ret->run = 1;
+		return offset % class_->stride == 0;
+	}
+	return false;
+}
+
+bool
 strata__block_at(const struct strata__space *space, uint64_t ref,
 		 struct strata__block *ret)
 {
@@ -101,7 +124,7 @@ strata__block_at(const struct strata__space *space, uint64_t ref,
  * Letter F. A killed writer exposes its stores in the order of the program,
  * which only the compiler can break: so each is a release, and the state, which
  * decides, comes last. Pairs with strata__record_state() in recovery and in
- * observers, who copy without a pin and look at the record before and after.
+ * observers, who copy without a pin and look at the record behind the copy.
  * Without it they could see ALLOCATED with the birth or the run of the life
  * before.
  */
@@ -127,6 +150,11 @@ strata__record_allocate(struct strata__record *record, uint32_t run,
 		    strata__count(&record->generation) + 1);
 	STRATA_TESTPOINT("pool.take.born");
 	record_set_state(record, STRATA_ALLOCATED);
+	/* Letter L: pairs with the fence behind an observer's copy. Whoever
+	 * reads a byte that is written to the block from here on, by any way,
+	 * finds the birth above, or later. A release orders only what is before
+	 * it. */
+	strata__fence_release();
 	STRATA_TESTPOINT("pool.take.allocated");
 }
 

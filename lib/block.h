@@ -51,6 +51,10 @@ uint64_t strata__block_ref(const struct strata__space *space,
  * long). */
 bool strata__block_at(const struct strata__space *space, uint64_t ref,
 		      struct strata__block *ret);
+/* The same by places only, whatever is grown and whatever its record says; run
+ * is 1. For who reads the record at times of his own. */
+bool strata__block_place(const struct strata__space *space, uint64_t ref,
+			 struct strata__block *ret);
 struct strata__record *strata__block_record(const struct strata__space *space,
 					    const struct strata__block *block);
 /* Bytes of memory that it takes: stride times run. */

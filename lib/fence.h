@@ -38,6 +38,12 @@ strata__fence_acquire(void)
 	strata__fence_seq_cst();
 }
 
+static inline void
+strata__fence_release(void)
+{
+	strata__fence_seq_cst();
+}
+
 #else
 
 static inline void
@@ -50,6 +56,12 @@ static inline void
 strata__fence_acquire(void)
 {
 	atomic_thread_fence(memory_order_acquire);
+}
+
+static inline void
+strata__fence_release(void)
+{
+	atomic_thread_fence(memory_order_release);
 }
 
 #endif

@@ -100,6 +100,16 @@ handle_give(struct strata_store *store, struct strata_reader *reader)
 		}
 }
 
+/* No slot is to be had; is there something else to do? */
+static int
+no_slot(int code)
+{
+	if (code == STRATA_EACCES || code == STRATA_EREADERS ||
+	    code == -EROFS)
+		strata__error_append("; strata_copy() needs no slot");
+	return code;
+}
+
 int
 strata_reader_open(struct strata_store *store, struct strata_reader **ret_reader)
 {
@@ -110,9 +120,14 @@ strata_reader_open(struct strata_store *store, struct strata_reader **ret_reader
 
 	if (store == NULL || ret_reader == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
+	if (store->space.observing)
+		return no_slot(strata__fail(STRATA_EACCES,
+					    "store '%s' was attached for "
+					    "observing, without readers",
+					    store->name));
 	ret = strata__slot_take(&store->rcu, &chunk, &slot);
 	if (ret != 0)
-		return ret;
+		return no_slot(ret);
 	pthread_mutex_lock(&store->mutex);
 	reader = handle_take(store);
 	if (reader != NULL)

@@ -170,6 +170,55 @@ region_map(struct strata__space *space, const struct look *look)
 	return code;
 }
 
+/**** for observers, who map nothing ****/
+
+static struct look
+look_of(const struct strata__region_file *file)
+{
+	return (struct look){.index = file->index,
+			     .dimension = file->dimension,
+			     .generation = file->generation,
+			     .place = file->place,
+			     .size = file->size};
+}
+
+int
+strata__space_open_region(const struct strata__space *space, uint32_t index,
+			  uint64_t generation, struct strata__region_file *ret)
+{
+	const struct strata__segment *segment;
+	struct look look;
+	int code, fd = -1;
+
+	if (index >= space->geometry->nr_segments)
+		return -ESTALE;
+	segment = &strata__segments(space)[index];
+	if (!segment_look(segment, index, &look) ||
+	    look.generation != generation)
+		return -ESTALE;
+	code = region_check_place(space->geometry, &look);
+	if (code == 0)
+		code = region_open(space, &look, &fd);
+	if (code != 0)
+		return segment_still(segment, &look) ? code : -ESTALE;
+	*ret = (struct strata__region_file){.fd = fd,
+					    .index = index,
+					    .dimension = look.dimension,
+					    .generation = look.generation,
+					    .place = look.place,
+					    .size = look.size};
+	return 0;
+}
+
+bool
+strata__space_region_still(const struct strata__space *space,
+			   const struct strata__region_file *file)
+{
+	struct look look = look_of(file);
+
+	return segment_still(&strata__segments(space)[file->index], &look);
+}
+
 /**** refresh ****/
 
 /* What is gone makes room first: its place may be another's by now. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "fence.h"
 #include "pool-private.h"
 #include "testpoint.h"
 
@@ -280,10 +281,14 @@ block_is(const struct strata__space *space, const struct strata__block *block,
 static void
 block_free(struct strata__space *space, const struct strata__block *block)
 {
+	strata__record_free(strata__block_record(space, block));
+#ifdef STRATA_TESTING
+	/* Letter L: as if somebody had taken it. */
+	strata__fence_release();
+#endif
 	STRATA_POISON(strata__at(space, strata__block_ref(space, block)),
 		      strata__block_bytes(space, block));
 	STRATA_TESTPOINT("pool.free.poisoned");
-	strata__record_free(strata__block_record(space, block));
 	strata__stack_push(space, block->class_, block->index, block->run);
 	strata__count_add(&space->catalog->counters.deallocations, 1);
 	STRATA_TESTPOINT("pool.free.listed");

@@ -63,8 +63,8 @@ void strata__pool_untake(struct strata__space *space,
 /* Retirement, then RETIRED (release); added to the retired list. */
 void strata__pool_retire(struct strata__space *space,
 			 const struct strata__block *block, uint64_t version);
-/* A RETIRED block becomes FREE (one store, release); poisoned in test builds
- * before. The caller takes it off the retired list. */
+/* A RETIRED block becomes FREE (one store, release), and poisoned in test
+ * builds. The caller takes it off the retired list. */
 void strata__pool_reclaim(struct strata__space *space,
 			  const struct strata__block *block);
 

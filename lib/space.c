@@ -276,15 +276,15 @@ fail_missing(const struct strata__space *space, const char *file)
 
 /* Opens a segment whose head is in its first page, and checks it. */
 static int
-space_open_segment(struct strata__space *space, const char *file,
-		   enum strata__kind kind, uint32_t index, int *ret_fd,
-		   uint64_t *ret_size)
+space_open_segment(const struct strata__space *space, const char *file,
+		   bool writable, enum strata__kind kind, uint32_t index,
+		   int *ret_fd, uint64_t *ret_size)
 {
 	struct strata__head head;
 	uint64_t size;
 	int code, fd;
 
-	code = strata__segment_open(&space->folder, file, space->writable,
+	code = strata__segment_open(&space->folder, file, writable,
 				    space->trusted_uid, space->geometry->group,
 				    &fd, &size);
 	if (code == -ENOENT)
@@ -344,15 +344,41 @@ pool_map(struct strata__space *space, uint32_t class_, int fd)
 }
 
 static int
-space_open_pool(struct strata__space *space, uint32_t class_)
+pool_open(const struct strata__space *space, uint32_t class_, bool writable,
+	  int *ret_fd)
 {
 	char file[STRATA_SEGMENT_NAME];
 	uint64_t size;
-	int code, fd;
 
 	strata__segment_name_pool(file, &space->id, class_);
-	code = space_open_segment(space, file, STRATA_KIND_POOL, class_, &fd,
-				  &size);
+	return space_open_segment(space, file, writable, STRATA_KIND_POOL,
+				  class_, ret_fd, &size);
+}
+
+int
+strata__space_open_pool(const struct strata__space *space, uint32_t class_,
+			int *ret_fd)
+{
+	return pool_open(space, class_, /* writable= */ false, ret_fd);
+}
+
+/* Observers map no pool; but one that they may not open is told at once. */
+static int
+space_try_pool(const struct strata__space *space, uint32_t class_)
+{
+	int fd, code = strata__space_open_pool(space, class_, &fd);
+
+	if (code == 0)
+		close(fd);
+	return code;
+}
+
+static int
+space_open_pool(struct strata__space *space, uint32_t class_)
+{
+	int code, fd;
+
+	code = pool_open(space, class_, space->writable, &fd);
 	if (code != 0)
 		return code;
 	code = pool_map(space, class_, fd);
@@ -373,8 +399,8 @@ space_open_lock(struct strata__space *space)
 	int code, fd;
 
 	strata__segment_name_lock(file, &space->id);
-	code = space_open_segment(space, file, STRATA_KIND_LOCK, /* index= */ 0,
-				  &fd, &size);
+	code = space_open_segment(space, file, /* writable= */ true,
+				  STRATA_KIND_LOCK, /* index= */ 0, &fd, &size);
 	if (code != 0)
 		return code;
 	space->lock_fd = fd;
@@ -388,8 +414,13 @@ static int
 space_open_parts(struct strata__space *space)
 {
 	uint32_t i;
-	int code;
+	int code = 0;
 
+	if (space->observing) {
+		for (i = 0; i < space->geometry->nr_classes && code == 0; i++)
+			code = space_try_pool(space, i);
+		return code;
+	}
 	space->mapped =
 		calloc(space->geometry->nr_segments, sizeof(*space->mapped));
 	if (space->mapped == NULL)
@@ -428,6 +459,7 @@ strata__space_init(struct strata__space *space, unsigned flags)
 	for (i = 0; i < STRATA_CLASSES_MAX; i++)
 		space->pool_fd[i] = -1;
 	space->writable = (flags & STRATA_WRITE) != 0;
+	space->observing = (flags & STRATA_OBSERVE) != 0;
 	space->trusted_uid = STRATA_TRUST_NOBODY;
 	pthread_mutex_init(&space->map_mutex, NULL);
 }

@@ -26,6 +26,8 @@ struct strata__space {
 	struct strata__folder folder;
 	struct strata__id id;
 	bool writable;
+	/* Nothing but the catalog is mapped: no window, no pools, no regions. */
+	bool observing;
 	/* For strata__segment_open() of all segments but the catalog. */
 	uint32_t trusted_uid;
 	struct strata__catalog *catalog; /* read-only mapping unless writable */
@@ -183,6 +185,31 @@ int strata__space_refresh(struct strata__space *space, bool retry);
 /* Whether a reference into the region area can be followed here: its region is
  * mapped. Only asked when nr_unmapped is not 0. Takes map_mutex. */
 bool strata__space_is_mapped(struct strata__space *space, uint64_t ref);
+
+/**** files to copy from ****/
+
+/* Of a pool, read-only, the caller's. Tells; STRATA_ENOSTORE when the store was
+ * destroyed. */
+int strata__space_open_pool(const struct strata__space *space, uint32_t class_,
+			    int *ret_fd);
+
+/* Of a region, and where it is, as one look at its entry told. */
+struct strata__region_file {
+	int fd;
+	uint32_t index, dimension;
+	uint64_t generation;
+	uint64_t place, size; /* as in the segment table */
+};
+/* fd is the caller's. Tells, but for -ESTALE: there is no such region any more.
+ */
+int strata__space_open_region(const struct strata__space *space, uint32_t index,
+			      uint64_t generation,
+			      struct strata__region_file *ret);
+/* Behind a copy: is it there still, so that what was copied is its? */
+bool strata__space_region_still(const struct strata__space *space,
+				const struct strata__region_file *file);
+
+/**** accounts ****/
 
 /* Adds used, reserved, limit to the error just told. */
 void strata__space_error(const struct strata__space *space, uint64_t requested);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* Statistics, and who reads. */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,16 +108,11 @@ count_dimension(const struct strata_dimension *dimension, void *arg)
 	return 0;
 }
 
-/* What a walk of one version finds. */
 static int
-fill_tree(struct strata_store *store, struct strata_stats *stats)
+fill_pinned(struct strata_reader *reader, struct strata_stats *stats)
 {
-	struct strata_reader *reader;
-	int ret = strata_reader_open(store, &reader);
+	int ret = strata_read_lock(reader);
 
-	if (ret != 0)
-		return ret;
-	ret = strata_read_lock(reader);
 	if (ret == 0) {
 		stats->version = strata_reader_version(reader);
 		ret = strata_foreach_dimension(reader, count_dimension, stats);
@@ -124,6 +120,18 @@ fill_tree(struct strata_store *store, struct strata_stats *stats)
 	}
 	strata_reader_close(reader);
 	return ret;
+}
+
+/* What a walk of one version finds; of a copy where no slot is to be had. */
+static int
+fill_tree(struct strata_store *store, struct strata_stats *stats)
+{
+	struct strata_reader *reader;
+
+	if (strata_reader_open(store, &reader) != 0)
+		return strata_copy_dimensions(store, count_dimension, stats,
+					      &stats->version);
+	return fill_pinned(reader, stats);
 }
 
 static int
@@ -141,6 +149,7 @@ count_slot(const struct strata__slot *slot, const struct strata__pin *pin,
 int
 strata_stats(struct strata_store *store, struct strata_stats *out)
 {
+	struct strata_error_info kept = *strata__error();
 	struct strata_stats stats;
 	size_t size;
 	int ret;
@@ -152,9 +161,12 @@ strata_stats(struct strata_store *store, struct strata_stats *out)
 				    "newer library");
 	size = out->struct_size;
 	memset(&stats, 0, sizeof(stats));
-	/* Readers before ours is opened: it is not a reader. */
+	/* Readers before ours is opened: it is not a reader. Pins may be for
+	 * others' eyes only. */
 	ret = strata__scan_each(&store->rcu, count_slot, &stats);
-	if (ret == 0)
+	if (ret == -EACCES)
+		stats.readers = 0;
+	if (ret == 0 || ret == -EACCES)
 		ret = fill_tree(store, &stats);
 	if (ret != 0)
 		return ret;
@@ -164,6 +176,7 @@ strata_stats(struct strata_store *store, struct strata_stats *out)
 		stats.peak_readers = stats.readers;
 	stats.struct_size = size;
 	memcpy(out, &stats, size);
+	*strata__error() = kept; /* what failed was made up for */
 	return 0;
 }
 

@@ -23,6 +23,7 @@ enum strata__safeguard {
 	STRATA_NO_FILE_SYNC = 1 << 4,   /* of a new file, before its rename */
 	STRATA_NO_FOLDER_SYNC = 1 << 5, /* after the rename */
 	STRATA_NO_GRACE = 1 << 4,       /* synchronize returns at once */
+	STRATA_NO_RECHECK = 1 << 4,     /* behind an observer's copy */
 };
 
 extern void (*strata__testpoint)(const char *name);

@@ -257,8 +257,12 @@ STRATA_API int strata_destroy(const char *name);
 enum strata_attach_flags {
 	STRATA_READ = 0,
 	STRATA_WRITE = 1 << 0, /**< transactions, load, crystallise, limit */
-	STRATA_TRUST_OWNER = 1 << 1 /**< accept a store that neither we nor
-					 root own */
+	STRATA_TRUST_OWNER = 1 << 1, /**< accept a store that neither we nor
+					  root own */
+	/** Observe only, see strata_copy(): nothing that writers may give back
+	 *  is mapped, no addresses are reserved, and strata_reader_open() is
+	 *  refused. Not together with STRATA_WRITE. */
+	STRATA_OBSERVE = 1 << 2
 };
 
 /**
@@ -376,8 +380,9 @@ struct strata_dimension {
  * @param store an attached store
  * @param ret_reader the caller's, until strata_reader_close()
  * Cost: some system calls for the first of a few, none for the others.
- * @return 0; STRATA_EREADERS; STRATA_EACCES (we may not make the pins segment);
- * STRATA_EGONE; STRATA_ENOMEM; STRATA_ESHM; -errno.
+ * @return 0; STRATA_EREADERS; STRATA_EACCES (we may not make the pins segment,
+ * or no writer would look at it, or the store was attached for observing: see
+ * strata_copy()); STRATA_EGONE; STRATA_ENOMEM; STRATA_ESHM; -errno.
  */
 STRATA_API int strata_reader_open(struct strata_store *store,
 				  struct strata_reader **ret_reader);
@@ -552,6 +557,97 @@ STRATA_API struct strata_reader *strata_urcu_reader(struct strata_store *store);
  * @return 0; STRATA_EBUSY while other threads are registered; STRATA_EINVAL.
  */
 STRATA_API int strata_urcu_flavor_close(struct strata_store *store);
+
+/**** observing ****/
+
+/**
+ * A layer, copied out. All of it is of one version of the store.
+ */
+struct strata_copy {
+	uint64_t version; /**< of the store, that it was current in */
+	/** As strata_find() gives it; its places lead nowhere in a copy. */
+	struct strata_entry entry;
+	const void *data;        /**< entry.size bytes, 64-byte aligned; NULL:
+				      left out */
+	struct strata_meta meta; /**< its strings lie in the copy */
+};
+
+enum strata_copy_flags {
+	STRATA_COPY_ALL = 0,
+	STRATA_COPY_META = 1 << 0 /**< leave the content out */
+};
+
+/**
+ * Copies a layer of the current version into private memory, without a reader.
+ *
+ * Who has no reader slot, because it may not make one or because none is left,
+ * can *observe*: writers do not know of it and do not wait for it, so there are
+ * no sections and no pointers into the store. What is copied is checked behind
+ * the copy: if a writer gave it back meanwhile, the call begins anew with the
+ * version that is current by then. It gets through beside writers that commit
+ * all the time, as long as what it copies is not replaced and reclaimed faster
+ * than it can be copied.
+ *
+ * @param store attached in any way; any thread, inside or outside of a section
+ * @param dimension 1 to STRATA_DIMENSION_MAX
+ * @param layer 0 to STRATA_LAYER_MAX
+ * @param flags of enum strata_copy_flags
+ * @param ret_copy the caller's, until strata_copy_free()
+ * Cost: some fifteen system calls, an allocation, and the copying. Stores
+ * nothing shared; needs permission to read the store's segments, and the
+ * descriptors for three files during the call. Ordering: letter L.
+ * @return 0; STRATA_ENODIM and STRATA_ENOLAYER (answers: no details are kept);
+ * STRATA_EBUSY (overtaken 100 times); STRATA_EGONE; STRATA_EINVAL;
+ * STRATA_EACCES; STRATA_ENOMEM; STRATA_ECORRUPT; -errno.
+ */
+STRATA_API int strata_copy(struct strata_store *store, uint32_t dimension,
+			   uint32_t layer, unsigned flags,
+			   struct strata_copy **ret_copy);
+
+/** Frees a copy; NULL is fine. */
+STRATA_API void strata_copy_free(struct strata_copy *copy);
+
+/**
+ * strata_dimension_get() for observers.
+ * @param ret_version the version that it is of, or NULL
+ * @return as strata_copy().
+ */
+STRATA_API int strata_copy_dimension(struct strata_store *store,
+				     uint32_t dimension,
+				     struct strata_dimension *ret_dimension,
+				     uint64_t *ret_version);
+
+/**
+ * strata_foreach_dimension() for observers. All that fn is called with is of
+ * one version, and was copied before the first call.
+ * @param fn returns 0 to go on; anything else ends the walk and is returned;
+ * NULL: only the version is asked for
+ * @param arg handed to fn
+ * @param ret_version the version that it is of, or NULL; set before fn is called
+ * @return 0; what fn returned; as strata_copy().
+ */
+STRATA_API int
+strata_copy_dimensions(struct strata_store *store,
+		       int (*fn)(const struct strata_dimension *dimension,
+				 void *arg),
+		       void *arg, uint64_t *ret_version);
+
+/**
+ * strata_foreach_layer() for observers, without the contents. All that fn is
+ * called with is of one version, and was copied before the first call.
+ * @param fn gets a copy that is its own until it returns; returns 0 to go on;
+ * anything else ends the walk and is returned
+ * @param arg handed to fn
+ * Cost: private memory for entries and metadata of the whole dimension.
+ * @return 0; what fn returned; as strata_copy().
+ */
+STRATA_API int
+strata_copy_layers(struct strata_store *store, uint32_t dimension,
+		   int (*fn)(uint32_t layer, const struct strata_copy *copy,
+			     void *arg),
+		   void *arg);
+
+/**** waiting ****/
 
 /**
  * Waits until the store is at a version or past it.
@@ -917,8 +1013,9 @@ struct strata_stats {
  * Takes the statistics.
  * @param out struct_size set by the caller; that much of it is filled
  * Context: any attached process, outside or inside a section; takes no lock.
- * Counters that a writer is changing meanwhile may be one commit apart.
- * @return 0; STRATA_EINVAL; STRATA_EGONE; STRATA_EREADERS.
+ * Counters that a writer is changing meanwhile may be one commit apart. Who can
+ * have no reader slot observes; readers is 0 for one that may not look at them.
+ * @return 0; STRATA_EINVAL; STRATA_EGONE; as strata_copy().
  */
 STRATA_API int strata_stats(struct strata_store *store,
 			    struct strata_stats *out);

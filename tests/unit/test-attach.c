@@ -159,6 +159,7 @@ expect_refused(int code, const char *words)
 
 	expect_error(strata_attach(STORE, STRATA_READ, &other), code, words);
 	expect_error(strata_attach(STORE, STRATA_WRITE, &other), code, words);
+	expect_error(strata_attach(STORE, STRATA_OBSERVE, &other), code, words);
 }
 
 Test(attach, refuses_the_dead)

@@ -659,7 +659,10 @@ Test(reader, tells_that_no_slot_is_left)
 		     "no reader slot left for user");
 	cr_expect_not_null(strstr(strata_last_error()->sentence,
 				  "4 segments of 4 slots"));
-	expect_error(strata_stats(store, &stats), STRATA_EREADERS, "");
+	must(strata_stats(store, &stats)); /* it observes */
+	cr_expect_eq(stats.readers, 16);
+	cr_expect_eq(strata_last_error()->code, STRATA_EREADERS,
+		     "of the failure before");
 	expect_error(strata_verify(store, 1, NULL, NULL, &report),
 		     STRATA_EREADERS, "");
 	expect_error(strata_crystallize(store, 1), STRATA_EREADERS, "");
