@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
-/* The snapshot test with threads of one process, for ThreadSanitizer. */
+/* The snapshot test with threads of one process, for ThreadSanitizer; one of
+ * them observes. */
 #include <pthread.h>
 
 #include "content.h"
@@ -32,22 +33,34 @@ reader_main(void *arg)
 	return NULL;
 }
 
+static void *
+observer_main(void *arg)
+{
+	const struct reader *reader = arg;
+
+	(void)snapshot_observe(reader->run->store, reader->run->board,
+			       &reader->run->options, reader->seed,
+			       /* nr_copies= */ UINT64_MAX, /* nr_versions= */ 0);
+	return NULL;
+}
+
 static void
 run_all(struct run *run)
 {
-	struct reader readers[NR_READERS];
+	struct reader readers[NR_READERS + 1];
 
 	need(strata_attach(run->options.store, STRATA_WRITE, &run->store) == 0,
 	     "attach");
-	for (unsigned i = 0; i < NR_READERS; i++) {
+	for (unsigned i = 0; i <= NR_READERS; i++) {
 		readers[i].run = run;
 		readers[i].seed = run->options.seed + 1 + i;
-		need(pthread_create(&readers[i].thread, NULL, reader_main,
+		need(pthread_create(&readers[i].thread, NULL,
+				    i < NR_READERS ? reader_main : observer_main,
 				    &readers[i]) == 0,
 		     "thread");
 	}
 	(void)snapshot_write(run->store, run->board, &run->options);
-	for (unsigned i = 0; i < NR_READERS; i++)
+	for (unsigned i = 0; i <= NR_READERS; i++)
 		pthread_join(readers[i].thread, NULL);
 	need(strata_detach(run->store) == 0, "detach");
 }

@@ -44,17 +44,6 @@ violation(struct eye *eye, uint32_t dimension, uint32_t layer, const char *what,
 			   eye->version, dimension, layer, what, got, expected);
 }
 
-/* The number is current in this version: the next one came after it. */
-static bool
-is_current(const struct eye *eye, uint64_t number)
-{
-	uint64_t next = atomic_load_explicit(
-		&eye->board->next[number % SNAPSHOT_COMMITS],
-		memory_order_relaxed);
-
-	return number <= eye->version && (next == 0 || next > eye->version);
-}
-
 static bool
 is_main(const struct eye *eye, const struct view *view)
 {
@@ -67,7 +56,8 @@ check_number(struct eye *eye, struct view *view, uint32_t dimension,
 {
 	if (view->number == 0) {
 		view->number = number;
-		if (is_main(eye, view) && !is_current(eye, number)) {
+		if (is_main(eye, view) &&
+		    !snapshot_is_current(eye->board, eye->version, number)) {
 			violation(eye, dimension, layer,
 				  "content of another version", number,
 				  eye->version);

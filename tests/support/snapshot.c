@@ -72,6 +72,17 @@ snapshot_failure(struct snapshot_board *board, const char *format, ...)
 	va_end(args);
 }
 
+bool
+snapshot_is_current(const struct snapshot_board *board, uint64_t version,
+		    uint64_t number)
+{
+	uint64_t next =
+		atomic_load_explicit(&board->next[number % SNAPSHOT_COMMITS],
+				     memory_order_relaxed);
+
+	return number <= version && (next == 0 || next > version);
+}
+
 static uint64_t
 count(const _Atomic uint64_t *counter)
 {

@@ -43,6 +43,7 @@ struct snapshot_board {
 	_Atomic uint32_t stop;  /* the time is over, or something went wrong */
 	_Atomic uint64_t reads, sections, versions, commits, refusals;
 	_Atomic uint64_t crystallized, reloaded, loaded, unloaded, collected;
+	_Atomic uint64_t copies, busy; /* of observers; given up */
 	_Atomic uint64_t violations; /* what a reader may not see */
 	_Atomic uint64_t failures;   /* of the writer */
 	_Atomic uint32_t told;
@@ -63,6 +64,16 @@ void snapshot_violation(struct snapshot_board *board, const char *format, ...)
 void snapshot_failure(struct snapshot_board *board, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
 
+/* Is a content of that number the one that a version has? The next number came
+ * after it. */
+bool snapshot_is_current(const struct snapshot_board *board, uint64_t version,
+			 uint64_t number);
+
+/* Copies out, without a reader, until it has so many copies, and so many
+ * versions were seen by all, or the board says stop. False after a violation. */
+bool snapshot_observe(struct strata_store *store, struct snapshot_board *board,
+		      const struct snapshot_options *options, uint64_t seed,
+		      uint64_t nr_copies, uint64_t nr_versions);
 /* Reads until the board says stop; the seed should differ. False after a
  * violation. */
 bool snapshot_read(struct strata_store *store, struct snapshot_board *board,
