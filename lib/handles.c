@@ -105,7 +105,7 @@ static int
 no_slot(int code)
 {
 	if (code == STRATA_EACCES || code == STRATA_EREADERS ||
-	    code == -EROFS)
+	    code == -EROFS || code == -EOVERFLOW)
 		strata__error_append("; strata_copy() needs no slot");
 	return code;
 }

@@ -134,6 +134,33 @@ strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace)
 		*ret_pid_namespace = st.st_ino;
 }
 
+/* "0 0 4294967295" in one line: all ids, to themselves. */
+static bool
+is_whole_map(const char *path)
+{
+	unsigned long inside, outside, nr;
+	char text[128];
+	ssize_t size;
+	int end = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) /* a kernel without user namespaces has no such file */
+		return errno == ENOENT && access("/proc/self/maps", F_OK) == 0;
+	size = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[size > 0 ? size : 0] = '\0';
+	return sscanf(text, "%lu %lu %lu %n", &inside, &outside, &nr, &end) ==
+		       3 &&
+	       text[end] == '\0' && inside == 0 && outside == 0 &&
+	       nr >= UINT32_MAX;
+}
+
+bool
+strata__os_ids_are_global(void)
+{
+	return is_whole_map("/proc/self/uid_map") &&
+	       is_whole_map("/proc/self/gid_map");
+}
+
 /**** futexes and fences ****/
 
 /*

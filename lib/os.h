@@ -35,6 +35,12 @@ uint64_t strata__os_monotonic_ns(void);
 /* Name of this program (comm), NUL-terminated, and its pid namespace. */
 void strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace);
 
+/* Are user and group ids of this process everybody's? Not in a user namespace
+ * that maps only some, or others; then those that it does not map look like
+ * STRATA_UNMAPPED_ID. False where the system does not tell. */
+#define STRATA_UNMAPPED_ID 65534u
+bool strata__os_ids_are_global(void);
+
 /* Shared futexes on 32-bit words; wait returns 0, -EAGAIN, -ETIMEDOUT. EINTR is
  * 0: callers loop over their condition. timeout_ns is relative. */
 int strata__os_futex_wait(const void *word, uint32_t expected,

@@ -37,8 +37,7 @@ is_pins_name(const char *tail)
 }
 
 /* Whoever may not read the store has no readers in it, whatever files he makes.
- * Readers ask the same of their own file (rcu.c): one that writers would not
- * follow is of no use. */
+ */
 bool
 strata__pins_are_followed(const struct strata__geometry *geometry,
 			  const struct stat *st)
@@ -46,6 +45,44 @@ strata__pins_are_followed(const struct strata__geometry *geometry,
 	return st->st_uid == geometry->owner || st->st_uid == 0 ||
 		(geometry->mode & 0004) != 0 ||
 		((geometry->mode & 0040) != 0 && st->st_gid == geometry->group);
+}
+
+/* By the kernel's word, and not by numbers: two files that have the same owner
+ * have it for everybody. Ids that are not mapped here all look alike, and are
+ * equal to none. */
+static bool
+is_like_catalog(const struct strata__geometry *geometry, const struct stat *st,
+		const struct stat *catalog)
+{
+	if (st->st_uid == catalog->st_uid && st->st_uid != STRATA_UNMAPPED_ID)
+		return true;
+	return (geometry->mode & 0040) != 0 && st->st_gid == catalog->st_gid &&
+	       st->st_gid != STRATA_UNMAPPED_ID;
+}
+
+/*
+ * What a reader asks of its own file: will writers see it as it does? Where ids
+ * are everybody's, those of the store's creator among them, as a scan of its own
+ * would. In a user namespace numbers say nothing of what others see, not even
+ * that root is root: there the file has to be like the catalog.
+ */
+bool
+strata__pins_will_be_followed(const struct strata__space *space,
+			      const struct stat *st)
+{
+	const struct strata__geometry *geometry = space->geometry;
+	char file[STRATA_SEGMENT_NAME];
+	struct stat catalog;
+
+	if ((geometry->mode & 0004) != 0)
+		return true;
+	strata__segment_name_catalog(file, geometry->name);
+	if (fstatat(space->folder.fd, file, &catalog, AT_SYMLINK_NOFOLLOW) != 0)
+		return false; /* destroyed */
+	if (strata__os_ids_are_global())
+		return catalog.st_uid == geometry->owner &&
+		       strata__pins_are_followed(geometry, st);
+	return is_like_catalog(geometry, st, &catalog);
 }
 
 /* Has it the mode and group that rcu.c gives it, for writers of that group? Then

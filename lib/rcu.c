@@ -120,6 +120,32 @@ pins_mode(const struct strata__geometry *geometry)
 }
 
 static int
+unfollowed(const struct strata__space *space)
+{
+	return strata__fail(STRATA_EACCES,
+			    "by its owner, group and mode %04o no writer of "
+			    "store '%s' would look at what user %u reads, and "
+			    "what is read might be freed: open readers as its "
+			    "owner or a member of its group, after dropping "
+			    "privileges, in its user namespace",
+			    (unsigned)space->geometry->mode,
+			    space->geometry->name, (unsigned)geteuid());
+}
+
+/* Nobody follows it: then it does not appear. */
+static int
+check_followed(const struct strata__space *space, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0)
+		return strata__fail_errno(errno,
+					  "cannot examine a pins segment");
+	return strata__pins_will_be_followed(space, &st) ? 0 :
+							   unfollowed(space);
+}
+
+static int
 pins_build(struct strata__space *space, const char *name)
 {
 	const struct strata__geometry *geometry = space->geometry;
@@ -135,10 +161,12 @@ pins_build(struct strata__space *space, const char *name)
 					    &fd);
 	if (ret != 0)
 		return ret;
+	ret = check_followed(space, fd);
 	memset(&head, 0, sizeof(head));
 	strata__head_stamp(&head, STRATA_KIND_PINS, geteuid(), &space->id, 1,
 			   geometry->pins_size);
-	ret = strata__os_pwrite(fd, &head, sizeof(head), 0);
+	if (ret == 0)
+		ret = strata__os_pwrite(fd, &head, sizeof(head), 0);
 	if (ret == 0)
 		ret = strata__segment_publish(&space->folder, fd, name);
 	if (ret == 0)
@@ -146,17 +174,6 @@ pins_build(struct strata__space *space, const char *name)
 	else
 		strata__segment_discard(&space->folder, fd);
 	return ret;
-}
-
-static int
-unfollowed(const struct strata__space *space)
-{
-	return strata__fail(STRATA_EACCES,
-			    "by its mode and group user %u may not read store "
-			    "'%s', so its writers would not see this reader: "
-			    "open readers after dropping privileges, as a "
-			    "member of the store's group",
-			    (unsigned)geteuid(), space->geometry->name);
 }
 
 static bool
@@ -173,7 +190,7 @@ pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
 {
 	struct strata__head head;
 	struct stat st;
-	int fd;
+	int fd, ret;
 
 	fd = openat(space->folder.fd, name,
 		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -185,11 +202,12 @@ pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
 	    strata__os_pread(fd, &head, sizeof(head), 0) == 0 &&
 	    strata__head_check(&head, name, STRATA_KIND_PINS, &space->id, 1,
 			       space->geometry->pins_size) == 0) {
-		*ret_fd = fd;
-		if (strata__pins_are_followed(space->geometry, &st))
-			return 0;
-		close(fd);
-		return unfollowed(space);
+		ret = check_followed(space, fd);
+		if (ret == 0)
+			*ret_fd = fd;
+		else
+			close(fd);
+		return ret;
 	}
 	close(fd);
 	return -EEXIST;

@@ -61,8 +61,11 @@ int strata__pins_unreadable(uint32_t owner, int err);
 /* Notes which descriptors the program has closed; is any lost now? */
 bool strata__pins_mend(struct strata__rcu *rcu);
 struct stat;
+/* Does a scan follow that file? And would those of others follow ours? */
 bool strata__pins_are_followed(const struct strata__geometry *geometry,
 			       const struct stat *st);
+bool strata__pins_will_be_followed(const struct strata__space *space,
+				   const struct stat *st);
 
 int strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space);
 void strata__rcu_fini(struct strata__rcu *rcu);
