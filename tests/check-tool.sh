@@ -210,6 +210,53 @@ good stat "$store"
 prints '^limit: *280.0 MiB'
 good destroy "$store"
 
+#
+# observing: who may not make a file in the folder has no reader slot
+#
+if have_nobody; then
+	# observed ARGUMENT...: prints what root is told, and says how.
+	observed() {
+		good "$@"
+		cp "$out" "$work/expected"
+		try as_nobody "$@"
+		test "$status" -eq 0 || fail "$tried: exit code $status, not 0"
+		test "$(wc -l <"$err")" -eq 1 || fail "$tried: not one line"
+		grep -q ": note: observed, without a reader slot: " "$err" ||
+			fail "$tried: it does not say that it observed"
+		cmp -s "$out" "$work/expected" || fail "$tried: it prints other"
+	}
+	good create "$store" --mode=0644
+	good put "$store" 7/0 "$work/hello" --name=first --keyword=green
+	good put "$store" 7/100 "$work/second"
+	good put "$store" 600/0 "$work/second"
+	good crystallize "$store" 600
+	chmod 755 "$shm"
+	for form in '' --json; do
+		# shellcheck disable=SC2086 # one word, or none
+		observed ls "$store" $form
+		# shellcheck disable=SC2086
+		observed ls "$store" 7 $form
+		# shellcheck disable=SC2086
+		observed cat "$store" 7/0 --meta $form
+	done
+	observed cat "$store" 7/100
+	observed cat "$store" 600/0
+	try as_nobody stat "$store" --json
+	test "$status" -eq 0 || fail "$tried: exit code $status, not 0"
+	prints '"layers": 3'
+	grep -q 'note: observed' "$err" || fail "$tried: no note"
+	try as_nobody cat "$store" 7/1
+	test "$status" -eq 1 || fail "$tried: exit code $status, not 1"
+	grep -q 'dimension 7 has no layer 1' "$err" || fail "$tried: no answer"
+	try as_nobody ls "$store" 8
+	test "$status" -eq 1 || fail "$tried: exit code $status, not 1"
+	grep -q 'there is no dimension 8' "$err" || fail "$tried: no answer"
+	chmod 1777 "$shm"
+	good destroy "$store"
+else
+	echo 'note: not root, or no setpriv: observing was not tried'
+fi
+
 # Output that does not arrive is a failure.
 if test -c /dev/full; then
 	good create "$store"

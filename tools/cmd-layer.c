@@ -146,13 +146,12 @@ dimensions_json(const struct tool_args *args)
 		json_decref(items);
 		return status;
 	}
-	code = strata_foreach_dimension(view.reader, dimension_item, items);
+	code = view_dimensions(&view, dimension_item, items);
 	if (code != 0)
 		status = message_refused(args, view.name, code);
 	object = json_pack("{s:o, s:I, s:o}", "store", json_text(view.name),
-			   "version",
-			   (json_int_t)strata_reader_version(view.reader),
-			   "dimensions", items);
+			   "version", (json_int_t)view.version, "dimensions",
+			   items);
 	status = view_close(&view, status);
 	if (status == TOOL_DONE)
 		return json_print(object);
@@ -171,7 +170,7 @@ dimensions_list(const struct tool_args *args)
 		return status;
 	table_init(&table, dimension_columns,
 		   sizeof(dimension_columns) / sizeof(*dimension_columns));
-	code = strata_foreach_dimension(view.reader, dimension_row, &table);
+	code = view_dimensions(&view, dimension_row, &table);
 	if (code != 0)
 		status = message_refused(args, view.name, code);
 	status = view_close(&view, status);
@@ -237,19 +236,16 @@ layer_row(struct table *table, uint32_t layer, const struct strata_entry *entry,
 }
 
 static int
-layer_visit(uint32_t layer, const struct strata_entry *entry, void *arg)
+layer_visit(uint32_t layer, const struct strata_entry *entry,
+	    const struct strata_meta *meta, void *arg)
 {
 	struct layer_list *list = arg;
-	struct strata_meta meta;
-	int code = strata_meta(list->view.reader, entry, &meta);
 
-	if (code != 0)
-		return code;
 	if (list->items != NULL)
 		json_array_append_new(list->items,
-				      layer_json(layer, entry, &meta));
+				      layer_json(layer, entry, meta));
 	else
-		layer_row(&list->table, layer, entry, &meta);
+		layer_row(&list->table, layer, entry, meta);
 	return 0;
 }
 
@@ -262,10 +258,10 @@ layers_collect(struct layer_list *list, uint32_t id,
 
 	if (status != TOOL_DONE)
 		return status;
-	*ret_version = strata_reader_version(list->view.reader);
-	code = strata_foreach_layer(list->view.reader, id, layer_visit, list);
+	code = view_layers(&list->view, id, layer_visit, list);
 	if (code != 0)
 		return message_refused(list->view.args, list->view.name, code);
+	*ret_version = list->view.version;
 	return TOOL_DONE;
 }
 
@@ -324,35 +320,12 @@ cmd_ls(const struct tool_args *args)
 
 /**** cat ****/
 
-/* A layer that cat is asked for, found in a section. */
+/* A layer that cat is asked for. */
 struct found {
 	struct view view;
 	uint32_t dimension, layer;
-	const struct strata_entry *entry;
+	struct view_layer it;
 };
-
-static int
-layer_find(struct found *found)
-{
-	const struct view *view = &found->view;
-	int code = strata_find(view->reader, found->dimension, found->layer,
-			       &found->entry);
-
-	if (code == STRATA_ENODIM)
-		return message_error(view->args, view->name,
-				     "there is no dimension %u; 'strata ls %s' "
-				     "lists those that are there",
-				     found->dimension, view->name);
-	if (code == STRATA_ENOLAYER)
-		return message_error(view->args, view->name,
-				     "dimension %u has no layer %u; 'strata ls "
-				     "%s %u' lists those that are there",
-				     found->dimension, found->layer, view->name,
-				     found->dimension);
-	if (code != 0)
-		return message_refused(view->args, view->name, code);
-	return TOOL_DONE;
-}
 
 /*
  * Straight from the store to stdout. A slow reader of the pipe keeps the
@@ -361,8 +334,8 @@ layer_find(struct found *found)
 static int
 content_write(const struct found *found)
 {
-	const char *bytes = strata_data(found->view.reader, found->entry);
-	uint64_t left = found->entry->size;
+	const char *bytes = found->it.data;
+	uint64_t left = found->it.entry->size;
 	ssize_t n;
 
 	while (left > 0) {
@@ -384,10 +357,10 @@ content_write(const struct found *found)
 }
 
 static void
-meta_rows(struct table *table, const struct found *found,
-	  const struct strata_meta *meta)
+meta_rows(struct table *table, const struct found *found)
 {
-	const struct strata_entry *entry = found->entry;
+	const struct strata_entry *entry = found->it.entry;
+	const struct strata_meta *meta = &found->it.meta;
 	char *keywords = keywords_join(meta);
 
 	table_field(table, "layer", "%u/%u", found->dimension, found->layer);
@@ -416,12 +389,13 @@ meta_rows(struct table *table, const struct found *found,
 }
 
 static json_t *
-meta_json(const struct found *found, const struct strata_meta *meta)
+meta_json(const struct found *found)
 {
 	json_t *object =
 		json_pack("{s:o, s:I}", "store", json_text(found->view.name),
 			  "dimension", (json_int_t)found->dimension);
-	json_t *layer = layer_json(found->layer, found->entry, meta);
+	json_t *layer =
+		layer_json(found->layer, found->it.entry, &found->it.meta);
 
 	json_object_update(object, layer);
 	json_decref(layer);
@@ -430,31 +404,20 @@ meta_json(const struct found *found, const struct strata_meta *meta)
 
 /* Makes what is to be printed after the section: one of the two. */
 static int
-meta_collect(struct found *found, struct table *table, json_t **ret_object)
-{
-	struct strata_meta meta;
-	int code = strata_meta(found->view.reader, found->entry, &meta);
-
-	if (code != 0)
-		return message_refused(found->view.args, found->view.name,
-				       code);
-	if (args_has(found->view.args, KEY_JSON))
-		*ret_object = meta_json(found, &meta);
-	else
-		meta_rows(table, found, &meta);
-	return TOOL_DONE;
-}
-
-static int
 cat_meta(struct found *found)
 {
+	bool in_json = args_has(found->view.args, KEY_JSON);
 	struct table table;
 	json_t *object = NULL;
-	int status = layer_find(found);
+	int status = view_layer(&found->view, found->dimension, found->layer,
+				/* with_meta= */ true, &found->it);
 
 	table_init(&table, table_fields, 2);
-	if (status == TOOL_DONE)
-		status = meta_collect(found, &table, &object);
+	if (status == TOOL_DONE && in_json)
+		object = meta_json(found);
+	else if (status == TOOL_DONE)
+		meta_rows(&table, found);
+	view_layer_fini(&found->it);
 	status = view_close(&found->view, status);
 	if (status != TOOL_DONE)
 		json_decref(object);
@@ -469,17 +432,19 @@ cat_meta(struct found *found)
 static int
 cat_content(struct found *found)
 {
-	int status = layer_find(found);
+	int status = view_layer(&found->view, found->dimension, found->layer,
+				/* with_meta= */ false, &found->it);
 
 	if (status == TOOL_DONE)
 		status = content_write(found);
+	view_layer_fini(&found->it);
 	return view_close(&found->view, status);
 }
 
 int
 cmd_cat(const struct tool_args *args)
 {
-	struct found found = {.entry = NULL};
+	struct found found = {.dimension = 0};
 	int status;
 
 	if (args_has(args, KEY_JSON) && !args_has(args, KEY_META))

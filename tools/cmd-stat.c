@@ -313,10 +313,12 @@ cmd_stat(const struct tool_args *args)
 	if (status != TOOL_DONE)
 		return status;
 	code = strata_stats(store, &stats);
-	if (code != 0)
+	if (code != 0) {
 		status = message_refused(args, args->operands[0], code);
-	else
+	} else {
+		view_note_observed(args, store);
 		stat_output(args, store, &stats);
+	}
 	return store_detach(args, store, status);
 }
 

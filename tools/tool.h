@@ -279,12 +279,16 @@ void summary_print(const struct strata_stats *stats);
 
 /**** stores and files: view.c, input.c ****/
 
-/** An attached store with a read section, as most printing commands need. */
+/**
+ * An attached store with a read section, as most printing commands need; or
+ * without one, where no reader slot is to be had: then it is observed.
+ */
 struct view {
 	const struct tool_args *args;
 	const char *name;
 	struct strata_store *store;
-	struct strata_reader *reader;
+	struct strata_reader *reader; /**< NULL: observed */
+	uint64_t version; /**< of what was seen last */
 };
 
 /** Attaches, after the options of the command line. @return tool_status */
@@ -294,7 +298,10 @@ int store_attach(const struct tool_args *args, const char *name, unsigned flags,
 int store_detach(const struct tool_args *args, struct strata_store *store,
 		 int status);
 
-/** Attaches and enters a section. @return tool_status */
+/**
+ * Attaches and enters a section; observes, and says so on stderr, where that
+ * cannot be. @return tool_status
+ */
 int view_open(struct view *view, const struct tool_args *args,
 	      const char *name);
 /** Enters a section of a store that is attached already. */
@@ -311,6 +318,38 @@ int view_close(struct view *view, int status);
 /** The dimension's facts; says so when it is not there. @return tool_status */
 int view_dimension(struct view *view, uint32_t dimension,
 		   struct strata_dimension *ret);
+/** Calls fn for each dimension. @return a code of the library, or fn's */
+int view_dimensions(struct view *view,
+		    int (*fn)(const struct strata_dimension *dimension,
+			      void *arg),
+		    void *arg);
+/** The same for the layers of a dimension, with their metadata. */
+int view_layers(struct view *view, uint32_t dimension,
+		int (*fn)(uint32_t layer, const struct strata_entry *entry,
+			  const struct strata_meta *meta, void *arg),
+		void *arg);
+
+/** Says so on stderr if no reader slot is to be had, so that what a command that
+ * opens no view prints was observed. */
+void view_note_observed(const struct tool_args *args,
+			struct strata_store *store);
+
+/** A layer, for as long as its view is open. */
+struct view_layer {
+	const struct strata_entry *entry;
+	const void *data;
+	struct strata_meta meta;  /**< if asked for */
+	struct strata_copy *copy; /**< view_layer_fini() */
+};
+
+/**
+ * Finds a layer; says so when it is not there.
+ * @param with_meta metadata, and no content
+ * @return tool_status; view_layer_fini() in every case
+ */
+int view_layer(struct view *view, uint32_t dimension, uint32_t layer,
+	       bool with_meta, struct view_layer *ret);
+void view_layer_fini(struct view_layer *layer);
 /** Facts of a dimension that a command just made, if they can be had. */
 bool store_dimension(struct strata_store *store, uint32_t dimension,
 		     struct strata_dimension *ret);
