@@ -217,11 +217,10 @@ pins_build(struct making *making)
 	memset(&head, 0, sizeof(head));
 	strata__head_stamp(&head, STRATA_KIND_PINS, g->owner, &space->id,
 			   /* generation= */ 1, g->pins_size);
-	code = strata__os_pwrite(fd, &head, sizeof(head), 0);
+	code = strata__segment_write(&space->folder, fd, &head, sizeof(head),
+				     /* offset= */ 0);
 	strata__segment_name_pins(file, &space->id, g->owner, /* suffix= */ 0);
-	if (code != 0)
-		strata__fail_errno(-code, "cannot write %s", file);
-	else
+	if (code == 0)
 		code = strata__segment_publish(&space->folder, fd, file);
 	making->pins = code == 0;
 	if (code == 0)

@@ -59,7 +59,7 @@ truncate_file(const struct strata__space *space, const char *name)
 	if (fd < 0)
 		return; /* gone already, or not ours: unlinking is enough */
 	if (strata__os_lock_try(fd, 0, 1) == 0)
-		(void)!ftruncate(fd, 0);
+		(void)strata__os_truncate(fd, 0);
 	close(fd);
 }
 

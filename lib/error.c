@@ -3,11 +3,14 @@
 /* A thread's last error, and the words for the codes. */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "error.h"
+#include "os.h"
 
 static _Thread_local struct strata_error_info last = {.layer = -1};
 
@@ -75,6 +78,47 @@ const struct strata_error_info *
 strata_last_error(void)
 {
 	return &last;
+}
+
+/**** a full /dev/shm ****/
+
+/* The size that container runtimes give /dev/shm when nobody asks. */
+#define CONTAINER_DEFAULT (UINT64_C(64) << 20)
+
+/* Bytes that a regular file has by now; 0 for anything else. */
+static uint64_t
+file_bytes(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode)
+		       ? (uint64_t)st.st_blocks * 512
+		       : 0;
+}
+
+int
+strata__fail_shm(int fd, const char *where, const char *what, uint64_t needed)
+{
+	uint64_t nr_free, total;
+
+	strata__os_room(fd, &nr_free, &total);
+	strata__fail(STRATA_ESHM, "%.120s is full: %" PRIu64 " bytes are needed",
+		     where, needed);
+	if (what != NULL)
+		strata__error_append(" for '%.100s'", what);
+	if (nr_free != UINT64_MAX)
+		strata__error_append(", %" PRIu64 " of %" PRIu64 " are free",
+				     nr_free + file_bytes(fd), total);
+	strata__error_append(total == CONTAINER_DEFAULT
+				     ? "; in a container give it more: docker "
+				       "run --shm-size=1g, or in Kubernetes an "
+				       "emptyDir with medium: Memory mounted "
+				       "there"
+				     : "; unload something, or enlarge it "
+				       "(mount -o remount,size=...)");
+	last.sys_errno = ENOSPC;
+	last.requested = needed;
+	return STRATA_ESHM;
 }
 
 /**** words ****/

@@ -20,6 +20,15 @@ int strata__fail_errno(int err, const char *format, ...)
 /* The details of the error just told, to add numbers to; never NULL. */
 struct strata_error_info *strata__error(void);
 
+/*
+ * STRATA_ESHM: the file system of the segments, which fd is in (the folder, or
+ * the very file that found no room: what that has by then counts as free), has
+ * no room for needed bytes. where it is and what they are for (or NULL) are for
+ * the sentence, which says what to do, too.
+ */
+int strata__fail_shm(int fd, const char *where, const char *what,
+		     uint64_t needed) __attribute__((cold));
+
 /* Put text after the sentence; what is too long is cut off. */
 void strata__error_append(const char *format, ...)
 	__attribute__((format(printf, 1, 2), cold));

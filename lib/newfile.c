@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -499,33 +498,17 @@ strata__newfile_is(const char *path, const void *bytes, uint64_t size)
 
 /**** writing ****/
 
-/* Free bytes of a file's file system; UINT64_MAX when it does not tell. */
-static uint64_t
-free_bytes(int fd)
-{
-	struct statvfs vfs;
-
-	if (fstatvfs(fd, &vfs) != 0)
-		return UINT64_MAX;
-	return (uint64_t)vfs.f_bavail * vfs.f_frsize;
-}
-
 int
 strata__write_fail(int err, int fd, bool in_shm, const char *what,
 		   uint64_t offset, uint64_t needed)
 {
-	uint64_t room = free_bytes(fd);
+	uint64_t room, total;
 	int r;
 
-	if (err == ENOSPC && in_shm)
-		r = strata__fail(STRATA_ESHM,
-				 "shared memory is full: '%.160s' "
-				 "needs %" PRIu64 " bytes, %" PRIu64
-				 " are free; unload something, or enlarge "
-				 "/dev/shm (mount -o remount,size=..., docker "
-				 "run --shm-size=...)",
-				 what, needed, room);
-	else if (err == ENOSPC || err == EDQUOT)
+	if ((err == ENOSPC || err == EDQUOT) && in_shm)
+		return strata__fail_shm(fd, "shared memory", what, needed);
+	strata__os_room(fd, &room, &total);
+	if (err == ENOSPC || err == EDQUOT)
 		r = strata__fail_errno(err,
 				       "%s: '%.160s' needs %" PRIu64
 				       " bytes, %" PRIu64

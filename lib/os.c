@@ -13,11 +13,17 @@
 #include <sys/random.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "os.h"
+#include "testpoint.h"
+
+#ifdef STRATA_TESTING
+int (*strata__refusal)(const char *call);
+#endif
 
 #define NS_PER_S  UINT64_C(1000000000)
 #define NS_PER_MS UINT64_C(1000000)
@@ -259,6 +265,30 @@ strata__os_is_locked(int fd, uint64_t offset, uint64_t size)
 	return lock.l_type != F_UNLCK;
 }
 
+int
+strata__os_guard(int fd, void **ret_guard)
+{
+	void *map = mmap(NULL, STRATA_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	if (madvise(map, STRATA_PAGE, MADV_DONTFORK) != 0) {
+		int err = errno;
+
+		munmap(map, STRATA_PAGE);
+		return -err;
+	}
+	*ret_guard = map;
+	return 0;
+}
+
+void
+strata__os_unguard(void *guard)
+{
+	if (guard != NULL)
+		munmap(guard, STRATA_PAGE);
+}
+
 /**** large pages ****/
 
 #ifndef MADV_COLLAPSE
@@ -329,38 +359,16 @@ strata__os_collapse(void *map, uint64_t size, uint64_t *ret_bytes)
  * shrink, so that a program with a fast timer gets through, too.
  */
 int
-strata__os_guard(int fd, void **ret_guard)
-{
-	void *map = mmap(NULL, STRATA_PAGE, PROT_READ, MAP_SHARED, fd, 0);
-
-	if (map == MAP_FAILED)
-		return -errno;
-	if (madvise(map, STRATA_PAGE, MADV_DONTFORK) != 0) {
-		int err = errno;
-
-		munmap(map, STRATA_PAGE);
-		return -err;
-	}
-	*ret_guard = map;
-	return 0;
-}
-
-void
-strata__os_unguard(void *guard)
-{
-	if (guard != NULL)
-		munmap(guard, STRATA_PAGE);
-}
-
-int
 strata__os_reserve(int fd, uint64_t offset, uint64_t size)
 {
 	uint64_t step = RESERVE_STEP;
 
 	while (size > 0) {
 		uint64_t now = size < step ? size : step;
-		int err = posix_fallocate(fd, (off_t)offset, (off_t)now);
+		int err = STRATA_REFUSAL("reserve");
 
+		if (err == 0)
+			err = posix_fallocate(fd, (off_t)offset, (off_t)now);
 		if (err == EINTR) {
 			if (step > RESERVE_MIN)
 				step /= 2;
@@ -372,6 +380,31 @@ strata__os_reserve(int fd, uint64_t offset, uint64_t size)
 		size -= now;
 	}
 	return 0;
+}
+
+int
+strata__os_truncate(int fd, uint64_t size)
+{
+	int err;
+
+	do {
+		err = STRATA_REFUSAL("truncate");
+		if (err == 0 && ftruncate(fd, (off_t)size) != 0)
+			err = errno;
+	} while (err == EINTR);
+	return -err;
+}
+
+void
+strata__os_room(int fd, uint64_t *ret_free, uint64_t *ret_total)
+{
+	struct statvfs st;
+
+	*ret_free = *ret_total = UINT64_MAX;
+	if (fstatvfs(fd, &st) != 0 || st.f_blocks == 0)
+		return;
+	*ret_free = (uint64_t)st.f_bavail * st.f_frsize;
+	*ret_total = (uint64_t)st.f_blocks * st.f_frsize;
 }
 
 int
@@ -401,12 +434,17 @@ strata__os_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
 	const char *p = buffer;
 
 	while (size > 0) {
-		ssize_t n = pwrite(fd, p, size, (off_t)offset);
+		int err = STRATA_REFUSAL("write");
+		ssize_t n = -1;
 
-		if (n < 0 && errno == EINTR)
+		if (err == 0) {
+			n = pwrite(fd, p, size, (off_t)offset);
+			err = n < 0 ? errno : 0;
+		}
+		if (err == EINTR)
 			continue;
 		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
+			return err != 0 ? -err : -EIO;
 		p += n;
 		offset += (uint64_t)n;
 		size -= (size_t)n;

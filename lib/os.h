@@ -84,6 +84,12 @@ int strata__os_collapse(void *map, uint64_t size, uint64_t *ret_bytes);
 
 /* posix_fallocate in steps of 2 MiB, each retried when interrupted. */
 int strata__os_reserve(int fd, uint64_t offset, uint64_t size);
+/* ftruncate, retried when interrupted. */
+int strata__os_truncate(int fd, uint64_t size);
+/* Free and all bytes of the file system that a descriptor (also one that is only
+ * a path) is in; UINT64_MAX for both when the system does not tell, as for a
+ * tmpfs without a limit. */
+void strata__os_room(int fd, uint64_t *ret_free, uint64_t *ret_total);
 /* Whole transfers; short ones are continued, EINTR retried. A read that meets
  * the end of the file is -ENODATA. */
 int strata__os_pread(int fd, void *buffer, size_t size, uint64_t offset);

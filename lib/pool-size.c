@@ -275,7 +275,7 @@ class_shrink(struct strata__space *space, uint32_t class_)
 	}
 	strata__count_set(&counters->grown, kept);
 	STRATA_TESTPOINT("pool.shrink.counted");
-	if (ftruncate(space->pool_fd[class_], (off_t)to) < 0) {
+	if (strata__os_truncate(space->pool_fd[class_], to) != 0) {
 		strata__class_rebuild(space, class_);
 		return 0;
 	}
@@ -315,16 +315,12 @@ static int
 write_head(struct strata__space *space, uint32_t class_, int fd)
 {
 	struct strata__head head;
-	int code;
 
 	memset(&head, 0, sizeof(head));
 	strata__head_stamp(&head, STRATA_KIND_POOL, class_, &space->id,
 			   /* generation= */ 1, STRATA_POOL_BLOCKS);
-	code = strata__os_pwrite(fd, &head, sizeof(head), /* offset= */ 0);
-	if (code != 0)
-		return strata__fail_errno(
-			-code, "cannot write the pool of class %u", class_);
-	return 0;
+	return strata__segment_write(&space->folder, fd, &head, sizeof(head),
+				     /* offset= */ 0);
 }
 
 /* A pool segment with nothing but its head, published. */

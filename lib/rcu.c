@@ -166,7 +166,8 @@ pins_build(struct strata__space *space, const char *name)
 	strata__head_stamp(&head, STRATA_KIND_PINS, geteuid(), &space->id, 1,
 			   geometry->pins_size);
 	if (ret == 0)
-		ret = strata__os_pwrite(fd, &head, sizeof(head), 0);
+		ret = strata__segment_write(&space->folder, fd, &head,
+					    sizeof(head), /* offset= */ 0);
 	if (ret == 0)
 		ret = strata__segment_publish(&space->folder, fd, name);
 	if (ret == 0)

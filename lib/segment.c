@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "error.h"
 #include "segment.h"
+#include "testpoint.h"
 
 /**** folder ****/
 
@@ -72,57 +72,20 @@ strata__folder_close(struct strata__folder *folder)
 	folder->fd = -1;
 }
 
-/* Free and all bytes; UINT64_MAX for both when the system does not tell, as for
- * a tmpfs without a limit. */
-static void
-folder_space(const struct strata__folder *folder, uint64_t *ret_free,
-	     uint64_t *ret_total)
-{
-	struct statvfs st;
-
-	*ret_free = *ret_total = UINT64_MAX;
-	if (fstatvfs(folder->fd, &st) != 0 || st.f_blocks == 0)
-		return;
-	*ret_free = (uint64_t)st.f_bavail * st.f_frsize;
-	*ret_total = (uint64_t)st.f_blocks * st.f_frsize;
-}
-
 uint64_t
 strata__folder_free(const struct strata__folder *folder)
 {
 	uint64_t nr_free, total;
 
-	folder_space(folder, &nr_free, &total);
+	strata__os_room(folder->fd, &nr_free, &total);
 	return nr_free;
 }
-
-/* The size that container runtimes give /dev/shm when nobody asks. */
-#define CONTAINER_DEFAULT (UINT64_C(64) << 20)
 
 int
 strata__segment_fail_full(const struct strata__folder *folder, uint64_t size)
 {
-	uint64_t nr_free, total;
-
-	folder_space(folder, &nr_free, &total);
-	if (nr_free == UINT64_MAX)
-		strata__fail(STRATA_ESHM,
-			     "%s has no room for %" PRIu64 " more bytes",
-			     folder->path, size);
-	else
-		strata__fail(STRATA_ESHM,
-			     "%s is full: %" PRIu64
-			     " bytes are needed, %" PRIu64 " of %" PRIu64
-			     " are free",
-			     folder->path, size, nr_free, total);
-	if (total == CONTAINER_DEFAULT)
-		strata__error_append(
-			"; in a container give it more: docker run "
-			"--shm-size=1g, or in Kubernetes an emptyDir with "
-			"medium: Memory mounted there");
-	strata__error()->sys_errno = ENOSPC;
-	strata__error()->requested = size;
-	return STRATA_ESHM;
+	return strata__fail_shm(folder->fd, folder->path, /* what= */ NULL,
+				size);
 }
 
 /* What the system said about a segment, as one of our errors. name NULL: one
@@ -272,8 +235,11 @@ open_hidden(const struct strata__folder *folder, int *ret_fd)
 static int
 open_unnamed(const struct strata__folder *folder, int *ret_fd)
 {
-	int fd = openat(folder->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	int fd, err = STRATA_REFUSAL("open");
 
+	if (err != 0)
+		return -err;
+	fd = openat(folder->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd >= 0) {
 		*ret_fd = fd;
 		return 0;
@@ -321,16 +287,28 @@ int
 strata__segment_reserve(const struct strata__folder *folder, int fd,
 			uint64_t offset, uint64_t size)
 {
-	int err = strata__os_reserve(fd, offset, size);
+	int err = strata__os_reserve(fd, offset, size), cut;
 
 	if (err == 0)
 		return 0;
+	/* Steps that were taken are given back, before it is told what is free.
+	 * Shrinking needs no memory. */
+	cut = strata__os_truncate(fd, offset);
 	fail(folder, -err, size, "reserve memory in", NULL);
-	/* Steps that were taken are given back. Shrinking needs no memory. */
-	if (ftruncate(fd, (off_t)offset) != 0)
+	if (cut != 0)
 		strata__error_append("; and it could not be cut back: %s",
-				     strata_strerror(-errno));
+				     strata_strerror(cut));
 	return strata__error()->code;
+}
+
+int
+strata__segment_write(const struct strata__folder *folder, int fd,
+		      const void *data, size_t size, uint64_t offset)
+{
+	int err = strata__os_pwrite(fd, data, size, offset);
+
+	return err == 0 ? 0 : fail(folder, -err, size, "write to a segment in",
+				   NULL);
 }
 
 static int
@@ -358,7 +336,10 @@ strata__segment_publish(const struct strata__folder *folder, int fd,
 
 	if (fstat(fd, &st) != 0)
 		return fail(folder, errno, 0, "publish", name);
-	if (st.st_nlink == 0) {
+	err = STRATA_REFUSAL("link");
+	if (err != 0) {
+		err = -err;
+	} else if (st.st_nlink == 0) {
 		err = link_unnamed(folder, fd, name);
 	} else {
 		hidden_name(hidden, &st);

@@ -55,6 +55,9 @@ int strata__segment_build(const struct strata__folder *folder, uint64_t size,
  * size. Tells STRATA_ESHM likewise. */
 int strata__segment_reserve(const struct strata__folder *folder, int fd,
 			    uint64_t offset, uint64_t size);
+/* All of size bytes to their place, which is reserved already. Tells. */
+int strata__segment_write(const struct strata__folder *folder, int fd,
+			  const void *data, size_t size, uint64_t offset);
 /* Tells STRATA_ESHM, with needed and free bytes and the hint, and returns it.
  */
 int strata__segment_fail_full(const struct strata__folder *folder,

@@ -354,12 +354,11 @@ strata__segtab_seal(struct strata__space *space,
 
 	strata__head_stamp(head, STRATA_KIND_REGION, building->index,
 			   &space->id, building->generation, building->size);
-	code = strata__os_pwrite(building->fd, page, sizeof(page),
-				 building->size - sizeof(page));
-	if (code == -ENOSPC)
-		return strata__segment_fail_full(&space->folder, sizeof(page));
+	code = strata__segment_write(&space->folder, building->fd, page,
+				     sizeof(page),
+				     building->size - sizeof(page));
 	if (code != 0)
-		return strata__fail_errno(-code, "cannot seal a new region");
+		return code;
 	STRATA_TESTPOINT("segtab.seal.written");
 	return check_file(building);
 }
@@ -479,7 +478,7 @@ destroy_file(const struct strata__space *space, uint64_t generation, int fd)
 {
 	char name[STRATA_SEGMENT_NAME];
 
-	if (ftruncate(fd, 0) < 0)
+	if (strata__os_truncate(fd, 0) != 0)
 		return false;
 	STRATA_TESTPOINT("segtab.bury.truncated");
 	strata__segment_name_region(name, &space->id, generation);

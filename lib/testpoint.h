@@ -9,8 +9,9 @@
 /*
  * Two builds exist of the same sources. The one that is installed has neither
  * test points nor ways to be broken. The one for the torture programs
- * (STRATA_TESTING) calls a hook at every point, poisons what it frees, and can
- * leave out one safeguard at a time, to show that the tests notice.
+ * (STRATA_TESTING) calls a hook at every point, poisons what it frees, can leave
+ * out one safeguard at a time, to show that the tests notice, and can have the
+ * system refuse.
  */
 #ifdef STRATA_TESTING
 
@@ -28,6 +29,10 @@ enum strata__safeguard {
 
 extern void (*strata__testpoint)(const char *name);
 extern unsigned strata__broken; /* of enum strata__safeguard */
+/* Asked before each call of the system that may find no memory: "reserve",
+ * "write", "truncate", "open", "link". What it gives, an errno, is what the call
+ * meets instead of being made; 0: it is made. */
+extern int (*strata__refusal)(const char *call);
 
 #define STRATA_TESTPOINT(name)                                                 \
 	do {                                                                   \
@@ -35,12 +40,15 @@ extern unsigned strata__broken; /* of enum strata__safeguard */
 			strata__testpoint(name);                               \
 	} while (0)
 #define STRATA_BROKEN(safeguard) ((strata__broken & (safeguard)) != 0)
+#define STRATA_REFUSAL(call)                                                   \
+	(strata__refusal != NULL ? strata__refusal(call) : 0)
 #define STRATA_POISON(p, size) memset((p), 0xdb, (size))
 
 #else
 
 #define STRATA_TESTPOINT(name) ((void)0)
 #define STRATA_BROKEN(safeguard) false
+#define STRATA_REFUSAL(call) 0
 #define STRATA_POISON(p, size) ((void)0)
 
 #endif
