@@ -154,6 +154,7 @@ strata__session_yield(struct strata_store *store)
 static void
 bury(struct strata_store *store, uint32_t *dying, size_t nr_dying)
 {
+	struct strata_error_info kept = *strata__error();
 	size_t nr_buried = 0;
 
 	for (size_t i = 0; i < nr_dying; i++)
@@ -165,6 +166,7 @@ bury(struct strata_store *store, uint32_t *dying, size_t nr_dying)
 		strata__write_end(store);
 	}
 	free(dying);
+	*strata__error() = kept;
 }
 
 void
@@ -512,28 +514,39 @@ static int
 commit_locked(struct strata_txn *txn, uint64_t *ret_version)
 {
 	struct strata_store *store = txn->store;
-	uint64_t freed = 0;
 	int ret;
 
 	ret = apply_all(txn);
-	if (strata__is_shortage(ret)) {
-		struct strata_error_info kept = *strata__error();
-
-		(void)strata__reclaim(store, &freed);
-		freed += strata__sweep_segments(store);
-		*strata__error() = kept;
-		if (freed != 0)
-			ret = apply_all(txn);
-	}
-	if (ret != 0) {
-		if (strata__is_shortage(ret))
-			strata__blame_readers(store);
+	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
+		ret = apply_all(txn);
+	if (strata__is_shortage(ret))
+		strata__refuse(store, ret);
+	if (ret != 0)
 		return ret;
-	}
 	tell_appended(txn);
 	*ret_version = strata__edit_commit(&store->edit);
 	reclaim_if_due(store);
 	return 0;
+}
+
+/* Once more when the first try doomed segments: their bytes are free only after
+ * its end. */
+static int
+commit(struct strata_txn *txn, uint64_t *ret_version)
+{
+	struct strata_store *store = txn->store;
+	int ret, tries = 2;
+	bool is_dying;
+
+	do {
+		ret = strata__write_begin(store);
+		if (ret != 0)
+			return ret;
+		ret = commit_locked(txn, ret_version);
+		is_dying = store->nr_dying != 0;
+		strata__write_end(store);
+	} while (strata__is_shortage(ret) && is_dying && --tries > 0);
+	return ret;
 }
 
 int
@@ -547,11 +560,7 @@ strata_txn_commit(struct strata_txn *txn, uint64_t *ret_version)
 	if (cds_list_empty(&txn->ops)) {
 		version = strata_version(txn->store);
 	} else {
-		ret = strata__write_begin(txn->store);
-		if (ret != 0)
-			return ret;
-		ret = commit_locked(txn, &version);
-		strata__write_end(txn->store);
+		ret = commit(txn, &version);
 		if (ret != 0)
 			return ret;
 	}

@@ -109,7 +109,6 @@ reserve(struct strata_store *store, uint32_t dimension, uint64_t image_size,
 	struct strata__building *ret)
 {
 	const struct strata__geometry *geometry = store->space.geometry;
-	uint64_t freed;
 	int err = strata__write_begin(store);
 
 	if (err != 0)
@@ -119,14 +118,9 @@ reserve(struct strata_store *store, uint32_t dimension, uint64_t image_size,
 				     geometry->mode, geometry->group, ret);
 	strata__stores_unlock();
 	if (strata__is_shortage(err) || err == STRATA_EBUSY) {
-		struct strata_error_info kept = *strata__error();
-
 		/* What this dooms is buried by write_end. */
-		strata__sweep_segments(store);
-		(void)strata__reclaim(store, &freed);
-		(void)strata__pool_shrink(&store->space);
-		*strata__error() = kept;
-		strata__blame_readers(store);
+		(void)strata__make_room(store, err);
+		strata__refuse(store, err);
 	}
 	strata__write_end(store);
 	return err;
@@ -149,8 +143,11 @@ void
 strata__building_abort(struct strata_store *store,
 		       struct strata__building *building)
 {
-	struct strata_error_info kept = *strata__error();
+	struct strata_error_info kept;
 
+	if (strata__error()->code == STRATA_ESHM)
+		strata__space_numbers(&store->space);
+	kept = *strata__error();
 	if (strata__write_begin(store) == 0) {
 		strata__segtab_abandon(&store->space, building);
 		strata__write_end(store);

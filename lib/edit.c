@@ -81,6 +81,7 @@ edit_empty(struct strata__edit *edit)
 	edit->nr_unlinked_segments = 0;
 	edit->published = NULL;
 	edit->nr_published = 0;
+	memset(edit->space->taken, 0, sizeof(edit->space->taken));
 }
 
 int

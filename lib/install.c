@@ -129,17 +129,16 @@ strata__install(struct strata_store *store, struct strata__built *built,
 			    struct strata__built *built, void *arg),
 		void *arg, uint64_t *ret_version)
 {
-	uint64_t freed, version;
+	uint64_t version;
 	int ret = strata__write_begin(store);
 
 	if (ret != 0)
 		return ret;
 	ret = fill_once(store, built, fill, arg);
-	if (strata__is_shortage(ret) && strata__reclaim(store, &freed) == 0 &&
-	    freed != 0)
+	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
 		ret = fill_once(store, built, fill, arg);
 	if (strata__is_shortage(ret))
-		strata__blame_readers(store);
+		strata__refuse(store, ret);
 	if (ret == 0) {
 		store->edit.published = &built->building;
 		store->edit.nr_published = 1;

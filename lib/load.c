@@ -391,24 +391,36 @@ drop_once(struct strata_store *store, uint32_t dimension)
 }
 
 static int
-drop(struct strata_store *store, uint32_t dimension)
+drop_locked(struct strata_store *store, uint32_t dimension)
 {
-	uint64_t freed;
-	int ret = strata__write_begin(store);
+	int ret = drop_once(store, dimension);
 
-	if (ret != 0)
-		return ret;
-	ret = drop_once(store, dimension);
-	if (strata__is_shortage(ret) && strata__reclaim(store, &freed) == 0 &&
-	    freed != 0)
+	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
 		ret = drop_once(store, dimension);
 	if (strata__is_shortage(ret))
-		strata__blame_readers(store);
-	if (ret == 0) {
-		(void)strata__edit_commit(&store->edit);
-		(void)strata__reclaim(store, NULL);
-	}
-	strata__write_end(store);
+		strata__refuse(store, ret);
+	if (ret != 0)
+		return ret;
+	(void)strata__edit_commit(&store->edit);
+	(void)strata__reclaim(store, NULL);
+	return 0;
+}
+
+static int
+drop(struct strata_store *store, uint32_t dimension)
+{
+	int ret, tries = 2;
+	bool is_dying;
+
+	do {
+		ret = strata__write_begin(store);
+		if (ret != 0)
+			return ret;
+		ret = drop_locked(store, dimension);
+		is_dying = store->nr_dying != 0;
+		strata__write_end(store);
+		/* What was dying gave its bytes back with the end. */
+	} while (strata__is_shortage(ret) && is_dying && --tries > 0);
 	return ret;
 }
 

@@ -41,9 +41,10 @@ bool strata__stack_remove(struct strata__space *space, uint32_t class_,
 /* New blocks on the stack: at least need. STRATA_ECLASS is not told. */
 int strata__class_grow(struct strata__space *space, uint32_t class_,
 		       uint64_t need);
-/* Tells it: no block of class_, nor of a larger one, is left for size bytes. */
+/* Tells it: no block of class_, nor of a larger one unless it is for a node, is
+ * left for size bytes. */
 int strata__class_tell_full(const struct strata__space *space, uint32_t class_,
-			    uint64_t size) __attribute__((cold));
+			    uint64_t size, bool is_node) __attribute__((cold));
 /* Faults in the steps that a block lies in, once in a process. */
 void strata__pool_populate(struct strata__space *space,
 			   const struct strata__block *block);

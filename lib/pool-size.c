@@ -99,6 +99,7 @@ static int
 segment_extend(struct strata__space *space, uint32_t class_, uint64_t size,
 	       uint64_t bytes)
 {
+	uint64_t left;
 	int code;
 
 	code = strata__space_charge(space, bytes);
@@ -108,7 +109,11 @@ segment_extend(struct strata__space *space, uint32_t class_, uint64_t size,
 	code = strata__segment_reserve(&space->folder, space->pool_fd[class_],
 				       size, bytes);
 	if (code != 0) {
-		strata__space_uncharge(space, bytes);
+		/* What could not be cut off again is memory all the same. */
+		left = strata__pool_file_size(space, class_);
+		left = left > size ? left - size : 0;
+		strata__space_uncharge(space, bytes - left);
+		strata__space_numbers(space);
 		return code;
 	}
 	STRATA_TESTPOINT("pool.grow.reserved");
@@ -190,24 +195,26 @@ strata__class_grow(struct strata__space *space, uint32_t class_, uint64_t need)
 
 int
 strata__class_tell_full(const struct strata__space *space, uint32_t class_,
-			uint64_t size)
+			uint64_t size, bool is_node)
 {
 	struct strata__class_counters *counters =
 		strata__counters_of(space, class_);
+	uint64_t live = strata__count(&counters->live);
+	uint64_t refused = space->taken[class_];
+	bool has_larger = !is_node && class_ < strata__last_class(space);
 
 	(void)strata__fail(
 		STRATA_ECLASS,
 		"no block for %" PRIu64 " bytes: the %" PRIu64
 		" KiB blocks are at their maximum of %" PRIu64 " (%" PRIu64
-		" live, %" PRIu64 " retired)%s; remove something, crystallise "
-		"a dimension, or run strata gc",
+		" live, %" PRIu64 " retired, %" PRIu64
+		" taken by what is refused now)%s; remove something, "
+		"crystallise a dimension, or run strata gc",
 		size, strata__class_of(space, class_)->block_size / 1024,
 		strata__pool_max_blocks(space, class_),
-		strata__count(&counters->live),
-		strata__count(&counters->retired),
-		class_ < strata__last_class(space)
-			? ", and so are all larger ones"
-			: "");
+		live > refused ? live - refused : 0,
+		strata__count(&counters->retired), refused,
+		has_larger ? ", and so are all larger ones" : "");
 	strata__space_error(space, size);
 	return STRATA_ECLASS;
 }
@@ -380,7 +387,8 @@ strata__pool_create(struct strata__space *space, uint32_t mode, uint32_t group)
 	else
 		code = strata__class_grow(space, 0, STRATA_NODE_RESERVE);
 	if (code == STRATA_ECLASS)
-		code = strata__class_tell_full(space, 0, STRATA_NODE_SIZE);
+		code = strata__class_tell_full(space, 0, STRATA_NODE_SIZE,
+					       /* is_node= */ true);
 	while (code != 0 && c-- > 0)
 		class_destroy(space, c);
 	return code;

@@ -133,12 +133,16 @@ run_for(const struct strata__space *space, uint32_t class_, uint64_t size)
 static int
 tell_critical(const struct strata__space *space, uint64_t bytes)
 {
-	(void)strata__fail(STRATA_ELIMIT,
-			   "no room for a new proto: with its %" PRIu64
-			   " bytes the store would be more than 95 %% full; "
-			   "remove or unload something, run strata gc, or "
-			   "raise the limit with strata limit",
-			   bytes);
+	(void)strata__fail(
+		STRATA_ELIMIT,
+		"no room for a new proto: with its %" PRIu64 " bytes the store "
+		"would be more than 95 %% full (%" PRIu64 " of %" PRIu64
+		" are held, of which %" PRIu64 " are retired); remove or unload "
+		"something, run strata gc, or raise the limit with strata "
+		"limit",
+		bytes, strata__space_held(space),
+		strata__count(&space->catalog->counters.limit),
+		strata__retired_bytes(space));
 	strata__space_error(space, bytes);
 	return STRATA_ELIMIT;
 }
@@ -170,13 +174,16 @@ count_failure(struct strata__space *space, uint32_t class_, int code)
 	return code;
 }
 
-/* Removals have a reserve; somebody who stands still can use it up. */
+/* Removals have a reserve; somebody who stands still can use it up, and so can
+ * a transaction that removes from very many nodes at once. */
 static int
 tell_reserve_gone(const struct strata__space *space, int code)
 {
 	strata__error_append(
-		"; the node blocks kept for removals are used up, and %" PRIu64
+		"; the node blocks kept for removals are used up: %" PRIu64
+		" by this one (remove less at once), %" PRIu64
 		" retired ones wait for their readers (see strata readers)",
+		space->taken[0],
 		strata__count(&strata__counters_of(space, 0)->retired));
 	return code;
 }
@@ -233,7 +240,8 @@ serve(struct strata__space *space, uint32_t first, uint64_t size,
 	if (told == 0)
 		told = class_ <= last
 			       ? tell_critical(space, size)
-			       : strata__class_tell_full(space, first, size);
+			       : strata__class_tell_full(space, first, size,
+							 is_node);
 	return is_removal ? tell_reserve_gone(space, told) : told;
 }
 
@@ -257,6 +265,7 @@ strata__pool_take(struct strata__space *space, uint64_t size, uint64_t birth,
 				birth);
 	class_ = &counters->classes[block.class_];
 	strata__count_add(&class_->live, block.run);
+	space->taken[block.class_] += block.run;
 	strata__count_max(&class_->peak,
 			  strata__count(&class_->live) +
 				  strata__count(&class_->retired));
@@ -302,6 +311,9 @@ strata__pool_untake(struct strata__space *space,
 		return;
 	strata__count_sub(&strata__counters_of(space, block->class_)->live,
 			  block->run);
+	space->taken[block->class_] -= space->taken[block->class_] < block->run
+					       ? space->taken[block->class_]
+					       : block->run;
 	block_free(space, block);
 }
 

@@ -68,19 +68,6 @@ interval(const struct strata__space *space, uint32_t item, uint64_t *ret_birth,
 		atomic_load_explicit(&record->retirement, memory_order_relaxed);
 }
 
-uint64_t
-strata__retired_bytes(const struct strata__space *space)
-{
-	const struct strata__geometry *geometry = space->geometry;
-	struct strata__counters *counters = &space->catalog->counters;
-	uint64_t bytes = strata__count(&counters->region_retired_bytes);
-
-	for (uint32_t i = 0; i < geometry->nr_classes; i++)
-		bytes += strata__count(&counters->classes[i].retired) *
-			geometry->classes[i].stride;
-	return bytes;
-}
-
 /* Room on the list of the dying, so that freeing a segment cannot fail. */
 static bool
 dying_room(struct strata_store *store)
@@ -204,8 +191,8 @@ worst_pin(struct strata__scan *scan)
 	return worst;
 }
 
-void
-strata__blame_readers(struct strata_store *store)
+static void
+blame_readers(struct strata_store *store)
 {
 	struct strata_error_info kept = *strata__error();
 	struct strata_reader_info info;
@@ -258,4 +245,32 @@ strata__sweep_segments(struct strata_store *store)
 			strata__segtab_forget(space, i);
 	}
 	return before - strata__count(&space->catalog->counters.region_bytes);
+}
+
+/**** want of room ****/
+
+uint64_t
+strata__make_room(struct strata_store *store, int code)
+{
+	struct strata_error_info kept = *strata__error();
+	uint64_t freed = 0, swept;
+
+	swept = strata__sweep_segments(store);
+	(void)strata__reclaim(store, &freed);
+	/* A class at its maximum gains nothing by it. */
+	if (code != STRATA_ECLASS)
+		freed += strata__pool_shrink(&store->space);
+	*strata__error() = kept;
+	return freed + swept;
+}
+
+void
+strata__refuse(struct strata_store *store, int code)
+{
+	struct strata_error_info kept = *strata__error();
+
+	if (code != STRATA_ECLASS)
+		(void)strata__pool_shrink(&store->space);
+	*strata__error() = kept;
+	blame_readers(store);
 }

@@ -592,16 +592,85 @@ strata__space_used(const struct strata__space *space)
 	return bytes;
 }
 
+uint64_t
+strata__retired_bytes(const struct strata__space *space)
+{
+	const struct strata__geometry *geometry = space->geometry;
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t bytes = strata__count(&counters->region_retired_bytes);
+
+	for (uint32_t i = 0; i < geometry->nr_classes; i++)
+		bytes += strata__count(&counters->classes[i].retired) *
+			geometry->classes[i].stride;
+	return bytes;
+}
+
+/* What the edit in the making has taken: it is being refused. */
+static uint64_t
+refused_bytes(const struct strata__space *space)
+{
+	uint64_t bytes = 0;
+	uint32_t i;
+
+	for (i = 0; i < space->geometry->nr_classes; i++)
+		bytes += space->taken[i] * space->geometry->classes[i].stride;
+	return bytes;
+}
+
 void
-strata__space_error(const struct strata__space *space, uint64_t requested)
+strata__space_numbers(const struct strata__space *space)
 {
 	struct strata__counters *counters = &space->catalog->counters;
 	struct strata_error_info *error = strata__error();
+	uint64_t used = strata__space_used(space);
+	uint64_t refused = refused_bytes(space);
 
-	error->used = strata__space_used(space);
+	error->used = used > refused ? used - refused : 0;
 	error->reserved = strata__count(&counters->reserved);
 	error->limit = strata__count(&counters->limit);
-	error->requested = requested;
+}
+
+void
+strata__space_error(const struct strata__space *space, uint64_t requested)
+{
+	strata__space_numbers(space);
+	strata__error()->requested = requested;
+}
+
+/* Bytes of free blocks, but for those that are kept for removals. */
+static uint64_t
+spare_bytes(const struct strata__space *space)
+{
+	uint64_t bytes = 0, nr;
+	uint32_t i;
+
+	for (i = 0; i < space->geometry->nr_classes; i++) {
+		nr = strata__count(&space->catalog->counters.classes[i].nr_free);
+		if (i == 0)
+			nr -= nr < STRATA_NODE_RESERVE ? nr
+						       : STRATA_NODE_RESERVE;
+		bytes += nr * space->geometry->classes[i].stride;
+	}
+	return bytes;
+}
+
+static int
+fail_limit(const struct strata__space *space, uint64_t bytes)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t reserved = strata__count(&counters->reserved);
+	uint64_t limit = strata__count(&counters->limit);
+
+	strata__fail(STRATA_ELIMIT,
+		     "%" PRIu64 " more bytes would pass the store's limit of "
+		     "%" PRIu64 ": %" PRIu64 " are free; %" PRIu64
+		     " that are retired and %" PRIu64 " in free blocks of the "
+		     "pools could be freed at most; remove or unload something, "
+		     "run strata gc, or raise the limit with strata limit",
+		     bytes, limit, reserved < limit ? limit - reserved : 0,
+		     strata__retired_bytes(space), spare_bytes(space));
+	strata__space_error(space, bytes);
+	return STRATA_ELIMIT;
 }
 
 int
@@ -615,13 +684,7 @@ strata__space_charge(struct strata__space *space, uint64_t bytes)
 		strata__count_set(&counters->reserved, reserved + bytes);
 		return 0;
 	}
-	strata__fail(STRATA_ELIMIT,
-		     "%" PRIu64 " more bytes would pass the store's limit of "
-		     "%" PRIu64 ": %" PRIu64 " are reserved, %" PRIu64
-		     " are used",
-		     bytes, limit, reserved, strata__space_used(space));
-	strata__space_error(space, bytes);
-	return STRATA_ELIMIT;
+	return fail_limit(space, bytes);
 }
 
 void

@@ -38,6 +38,9 @@ struct strata__space {
 	int catalog_fd;
 	int pool_fd[STRATA_CLASSES_MAX]; /* writers; else -1 */
 	struct strata__file_id pool_id[STRATA_CLASSES_MAX];
+	/* Blocks of each class that the edit in the making has taken: live, but
+	 * not any more when it is refused. Under the writer lock. */
+	uint64_t taken[STRATA_CLASSES_MAX];
 	/* Steps of each pool that this process has faulted in (writers). */
 	uint64_t *populated[STRATA_CLASSES_MAX];
 	/* Lock segment: writers only, else NULL. The mapping keeps the lock of
@@ -211,14 +214,19 @@ bool strata__space_region_still(const struct strata__space *space,
 
 /**** accounts ****/
 
-/* Adds used, reserved, limit to the error just told. */
+/* Adds used, reserved and limit to the error just told. What is refused does not
+ * count as used. */
+void strata__space_numbers(const struct strata__space *space);
+/* The same, and what was asked for. */
 void strata__space_error(const struct strata__space *space, uint64_t requested);
 /* Bytes of live and retired things. */
 uint64_t strata__space_used(const struct strata__space *space);
+/* Bytes that are retired and not yet reclaimed. */
+uint64_t strata__retired_bytes(const struct strata__space *space);
 /* Bytes that are reserved and hold something: all but the free blocks. */
 uint64_t strata__space_held(const struct strata__space *space);
 /* Takes bytes of the hard limit, or gives them back; under the writer lock.
- * Tells STRATA_ELIMIT. */
+ * Tells STRATA_ELIMIT, with what is free and what could be freed. */
 int strata__space_charge(struct strata__space *space, uint64_t bytes);
 void strata__space_uncharge(struct strata__space *space, uint64_t bytes);
 /* The thresholds: 75, 85, 95 % of the limit. */

@@ -127,10 +127,14 @@ int strata__reclaim(struct strata_store *store, uint64_t *ret_freed);
 /* Under the writer lock, dirty, rarely: finishes what dead builders and buriers
  * of segments left. Returns the bytes given back. */
 uint64_t strata__sweep_segments(struct strata_store *store);
-/* Bytes that are retired and not yet reclaimed. */
-uint64_t strata__retired_bytes(const struct strata__space *space);
-/* Appends to the error just told which reader retains most, if any does. */
-void strata__blame_readers(struct strata_store *store);
+/* Under the writer lock, dirty, after that refusal for want of room, which stays
+ * told: sweeps, reclaims, shrinks the pools. Returns the bytes that are free
+ * now; those of segments that are only doomed come with the end of the write. */
+uint64_t strata__make_room(struct strata_store *store, int code);
+/* The same state, when that refusal is the last word: gives back what the pools
+ * have grown for it, and appends to the error which reader retains most, if any
+ * does. */
+void strata__refuse(struct strata_store *store, int code);
 /* Is that error one that reclaiming may mend? */
 static inline bool
 strata__is_shortage(int code)
