@@ -26,7 +26,12 @@
  * once seen dying may be truncated by its name at any later time.
  */
 
-/* Places of regions, so that large pages can be had. */
+/*
+ * Places of regions that are as large as that, so that large pages can be had.
+ * Smaller ones lie close together, or a store would run out of places long
+ * before it runs out of entries, and at odd numbers of pages: at powers of two,
+ * equal parts of all of them would fall into the same sets of the cache.
+ */
 #define PLACE_ALIGN (UINT64_C(2) << 20)
 
 /**** entries ****/
@@ -107,53 +112,95 @@ collect_extents(const struct strata__space *space, struct extent *extents)
 			continue;
 		extents[nr].place = atomic_load_explicit(&entry->place,
 							 memory_order_relaxed);
-		extents[nr].end = strata__round_up(
-			extents[nr].place +
-				atomic_load_explicit(&entry->size,
-						     memory_order_relaxed),
-			PLACE_ALIGN);
+		extents[nr].end = extents[nr].place +
+				  atomic_load_explicit(&entry->size,
+						       memory_order_relaxed);
 		nr++;
 	}
 	qsort(extents, nr, sizeof(*extents), extent_compare);
 	return nr;
 }
 
+/* Entries in that state; all that are not free for STRATA_FREE. */
+static uint32_t
+nr_entries_in(const struct strata__space *space, enum strata__state state)
+{
+	uint32_t i, is, nr = 0, nr_entries = high(space);
+
+	for (i = 0; i < nr_entries; i++) {
+		is = state_of(entry_at(space, i));
+		nr += state == STRATA_FREE ? is != STRATA_FREE : is == state;
+	}
+	return nr;
+}
+
 static int
-tell_no_place(const struct strata__space *space, uint64_t size)
+tell_no_place(const struct strata__space *space, uint64_t size, uint64_t most)
 {
 	(void)strata__fail(STRATA_EBUSY,
 			   "no %" PRIu64 " bytes of addresses in a row are "
-			   "left: they are held by regions, among them retired "
-			   "ones whose readers have not ended; try again later",
-			   size);
+			   "left for a region: at most %" PRIu64 " are, of %"
+			   PRIu64 ", between %" PRIu32 " regions, of which %"
+			   PRIu32 " are retired and wait for their readers; "
+			   "unload a dimension, or end these readers (see "
+			   "strata readers)",
+			   size, most, space->geometry->region_size,
+			   nr_entries_in(space, STRATA_FREE),
+			   nr_entries_in(space, STRATA_RETIRED));
 	strata__space_error(space, size);
 	return STRATA_EBUSY;
 }
 
-/* The lowest gap that is large enough. */
-static int
-find_place(const struct strata__space *space, uint64_t size, uint64_t *ret)
+/* Where a region of size bytes may begin, behind another one. */
+static uint64_t
+place_behind(const struct extent *extent, uint64_t size)
+{
+	uint64_t pages = (extent->end - extent->place) / STRATA_PAGE;
+
+	return size < PLACE_ALIGN ? extent->place + (pages | 1) * STRATA_PAGE
+				  : strata__round_up(extent->end, PLACE_ALIGN);
+}
+
+/* The lowest gap that is large enough; 0: the largest has only ret_most bytes. */
+static uint64_t
+find_gap(const struct strata__space *space, const struct extent *extents,
+	 size_t nr, uint64_t size, uint64_t *ret_most)
 {
 	uint64_t at = space->geometry->region_base;
 	uint64_t end = at + space->geometry->region_size;
+	uint64_t gap_end;
+	size_t i;
+
+	*ret_most = 0;
+	for (i = 0; i <= nr; i++) {
+		gap_end = i < nr && extents[i].place < end ? extents[i].place
+							   : end;
+		if (gap_end > at && gap_end - at >= size)
+			return at;
+		if (gap_end > at && *ret_most < gap_end - at)
+			*ret_most = gap_end - at;
+		if (i < nr && at < extents[i].end)
+			at = place_behind(&extents[i], size);
+	}
+	return 0;
+}
+
+static int
+find_place(const struct strata__space *space, uint64_t size, uint64_t *ret)
+{
+	uint64_t place, most;
 	struct extent *extents;
-	size_t i, nr;
 
 	extents = calloc(high(space) + 1, sizeof(*extents));
 	if (extents == NULL)
 		return strata__fail(STRATA_ENOMEM,
 				    "no memory to find a place for a region");
-	nr = collect_extents(space, extents);
-	for (i = 0; i < nr; i++) {
-		if (extents[i].place >= at && extents[i].place - at >= size)
-			break;
-		if (at < extents[i].end)
-			at = extents[i].end;
-	}
+	place = find_gap(space, extents, collect_extents(space, extents), size,
+			 &most);
 	free(extents);
-	if (at > end || end - at < size)
-		return tell_no_place(space, size);
-	*ret = at;
+	if (place == 0)
+		return tell_no_place(space, size, most);
+	*ret = place;
 	return 0;
 }
 
@@ -168,9 +215,11 @@ find_index(const struct strata__space *space, uint32_t *ret)
 	if (i == space->geometry->nr_segments)
 		return strata__fail(STRATA_EBUSY,
 				    "all %" PRIu32 " entries of the segment "
-				    "table are in use; unload some dimensions, "
-				    "or run strata gc",
-				    i);
+				    "table are in use, %" PRIu32 " of them by "
+				    "retired regions that wait for their "
+				    "readers; unload some dimensions, or run "
+				    "strata gc",
+				    i, nr_entries_in(space, STRATA_RETIRED));
 	*ret = i;
 	return 0;
 }
@@ -293,6 +342,16 @@ enter(struct strata__space *space, const struct strata__building *building,
 	strata__count_add(&counters->region_bytes, building->size);
 }
 
+/* Its pages are taken as it is written, outside of the lock. That there is no
+ * room for them is better known before. */
+static int
+check_folder(const struct strata__space *space, uint64_t size)
+{
+	if (strata__folder_free(&space->folder) >= size)
+		return 0;
+	return strata__segment_fail_full(&space->folder, size);
+}
+
 int
 strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
 		       uint64_t image_size, uint32_t mode, uint32_t group,
@@ -314,9 +373,13 @@ strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
 	if (code != 0)
 		return code;
 	STRATA_TESTPOINT("segtab.reserve.charged");
-	code = make_new_file(space, mode, group, &building);
+	code = check_folder(space, building.size);
+	if (code == 0)
+		code = make_new_file(space, mode, group, &building);
 	if (code != 0) {
 		strata__space_uncharge(space, building.size);
+		if (code == STRATA_ESHM)
+			strata__space_numbers(space);
 		return code;
 	}
 	enter(space, &building, dimension);

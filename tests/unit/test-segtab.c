@@ -155,7 +155,11 @@ check_all(void)
 		bytes += strata__count(&entry(i)->size);
 		if (is == STRATA_RETIRED)
 			retired += strata__count(&entry(i)->size);
-		cr_assert_eq(strata__count(&entry(i)->place) % (2 * MIB), 0);
+		cr_assert_eq(strata__count(&entry(i)->place) %
+				     (strata__count(&entry(i)->size) < 2 * MIB
+					      ? STRATA_PAGE
+					      : 2 * MIB),
+			     0);
 		cr_assert_leq(space->geometry->region_base,
 			      strata__count(&entry(i)->place));
 		for (j = 0; j < i; j++)
@@ -258,8 +262,9 @@ Test(segtab, a_retracted_segment_is_being_built_again)
 
 Test(segtab, the_lowest_index_and_place_are_used_again)
 {
-	struct strata__building a = make(1 * MIB, 1), b = make(5 * MIB, 1);
-	struct strata__building c = make(1 * MIB, 1), d;
+	const uint64_t size = 2 * MIB - STRATA_PAGE; /* and a trailer */
+	struct strata__building a = make(size, 1), b = make(5 * MIB, 1);
+	struct strata__building c = make(size, 1), d;
 
 	cr_assert_eq(b.place, a.place + 2 * MIB);
 	cr_assert_eq(c.place, b.place + 6 * MIB);
@@ -272,6 +277,52 @@ Test(segtab, the_lowest_index_and_place_are_used_again)
 	d = make(3 * MIB, 2);
 	cr_assert_eq(d.place, b.place);
 	check_all();
+}
+
+Test(segtab, small_regions_lie_close_together_at_odd_distances)
+{
+	struct strata__building before = reserve(8 * KIB), small, large;
+	uint64_t end;
+
+	/* Far more than there are places for large pages. */
+	for (int i = 0; i < 200; i++) {
+		small = reserve((uint64_t)(1 + i % 5) * 4 * KIB);
+		cr_assert_eq((small.place - before.place) / STRATA_PAGE % 2, 1);
+		cr_assert_leq(small.place - before.place,
+			      before.size + STRATA_PAGE);
+		strata__building_close(&before);
+		before = small;
+	}
+	end = small.place + small.size;
+	large = reserve(3 * MIB);
+	cr_assert_eq(large.place % (2 * MIB), 0);
+	cr_assert_lt(large.place - end, 2 * MIB);
+	small = reserve(4 * KIB);
+	cr_assert_lt(small.place, large.place, "what is between is not lost");
+	check_all();
+}
+
+/* Every entry of the table finds a place, whatever its regions' sizes. */
+Test(segtab, no_place_is_wanting_before_the_entries_are)
+{
+	const uint64_t share =
+		space->geometry->max_limit / space->geometry->nr_segments;
+	struct strata__building building;
+	uint32_t i, nr = space->geometry->nr_segments;
+
+	/* Entered by hand: files are not what this is about. */
+	for (i = 0; i + 1 < nr; i++) {
+		atomic_store(&entry(i)->place,
+			     space->geometry->region_base +
+				     i * (share + STRATA_PAGE));
+		atomic_store(&entry(i)->size, share);
+		atomic_store(&entry(i)->record.state, STRATA_ALLOCATED);
+	}
+	strata__count_set(&counters()->segments_high, nr - 1);
+	building = reserve(share - STRATA_PAGE);
+	cr_assert_eq(building.index, nr - 1);
+	cr_assert_eq(try_reserve(1, &building), STRATA_EBUSY);
+	cr_assert_not_null(strstr(strata_last_error()->sentence, "all "));
 }
 
 Test(segtab, no_more_than_the_table_holds)
@@ -301,6 +352,9 @@ Test(segtab, no_more_than_there_are_addresses_in_a_row)
 					     space->geometry->region_size -
 					     10 * MIB);
 	cr_assert_eq(try_reserve(1, &building), STRATA_EBUSY);
+	cr_assert_not_null(strstr(strata_last_error()->sentence,
+				  "between 3 regions, of which 0 are retired"),
+			   "%s", strata_last_error()->sentence);
 }
 
 Test(segtab, the_limit_holds)
