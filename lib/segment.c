@@ -94,6 +94,14 @@ static int
 fail(const struct strata__folder *folder, int err, uint64_t size,
      const char *what, const char *name)
 {
+	if ((err == ENOSPC || err == EDQUOT) && size == 0) {
+		strata__fail(STRATA_ESHM,
+			     "%s is full: it has no room for one file more "
+			     "(inodes: see df -i); remove or unload something",
+			     folder->path);
+		strata__error()->sys_errno = err;
+		return STRATA_ESHM;
+	}
 	if (err == ENOSPC || err == EDQUOT)
 		return strata__segment_fail_full(folder, size);
 	strata__fail_errno(err, "cannot %s %s%s%s", what, folder->path,

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -65,6 +66,7 @@ test_fail(const char *file, int line, const char *format, ...)
 		strata_last_error()->sentence);
 	if (folder_owner == getpid()) {
 		shm_clear();
+		(void)umount2(folder, MNT_DETACH); /* see small.h */
 		rmdir(folder);
 	}
 	test_exit(1);
