@@ -176,14 +176,19 @@ is_dead(struct strata_store *store)
 int
 strata_refresh(struct strata_store *store)
 {
+	int ret;
+
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
 	if (is_dead(store))
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    store->name);
-	if (store->space.observing)
-		return 0; /* nothing is mapped */
-	return strata__space_refresh(&store->space, /* retry= */ true);
+	/* Who observes has nothing mapped. */
+	ret = store->space.observing ?
+		0 :
+		strata__space_refresh(&store->space, /* retry= */ true);
+	strata__pressure_look(store);
+	return ret;
 }
 
 const char *

@@ -552,22 +552,24 @@ commit(struct strata_txn *txn, uint64_t *ret_version)
 int
 strata_txn_commit(struct strata_txn *txn, uint64_t *ret_version)
 {
+	struct strata_store *store;
 	uint64_t version;
-	int ret;
+	int ret = 0;
 
 	if (txn == NULL)
 		return strata__fail(STRATA_EINVAL, "no transaction");
-	if (cds_list_empty(&txn->ops)) {
-		version = strata_version(txn->store);
-	} else {
+	store = txn->store;
+	if (cds_list_empty(&txn->ops))
+		version = strata_version(store);
+	else
 		ret = commit(txn, &version);
-		if (ret != 0)
-			return ret;
+	if (ret == 0) {
+		if (ret_version != NULL)
+			*ret_version = version;
+		strata_txn_abort(txn);
 	}
-	if (ret_version != NULL)
-		*ret_version = version;
-	strata_txn_abort(txn);
-	return 0;
+	strata__pressure_look(store);
+	return ret;
 }
 
 /**** sessions ****/

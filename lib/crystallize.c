@@ -393,5 +393,6 @@ strata_crystallize_with(struct strata_store *store, uint32_t dimension,
 		atomic_fetch_add_explicit(
 			&store->space.catalog->counters.crystallizations, 1,
 			memory_order_relaxed);
+	strata__pressure_look(store);
 	return ret;
 }

@@ -48,6 +48,7 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 			reserved - strata__count(&counters->reserved);
 	if (ret == 0 && out != NULL)
 		*out = report;
+	strata__pressure_look(store);
 	return ret;
 }
 
@@ -91,5 +92,6 @@ strata_limit(struct strata_store *store, uint64_t limit)
 	else
 		ret = limit_set(store, limit);
 	strata__write_end(store);
+	strata__pressure_look(store);
 	return ret;
 }

@@ -109,7 +109,7 @@ struct strata__class_counters {
 	_Atomic uint64_t peak;    /* most of live + retired */
 	_Atomic uint64_t failed, spilled;
 	_Atomic uint64_t nr_free; /* height of the free stack */
-	_Atomic uint64_t unused;
+	_Atomic uint64_t slack;   /* bytes that blocks taken had too many, ever */
 };
 
 struct strata__counters {

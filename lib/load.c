@@ -272,12 +272,13 @@ strata_load_with(struct strata_store *store, const char *path,
 		strata__dimension_unlock(&lock);
 	}
 	close(source.fd);
-	if (ret != 0)
-		return ret;
-	count(store, &store->space.catalog->counters.loads);
-	if (ret_dimension != NULL)
-		*ret_dimension = source.dimension;
-	return 0;
+	if (ret == 0) {
+		count(store, &store->space.catalog->counters.loads);
+		if (ret_dimension != NULL)
+			*ret_dimension = source.dimension;
+	}
+	strata__pressure_look(store);
+	return ret;
 }
 
 static int
@@ -348,6 +349,7 @@ strata_reload_with(struct strata_store *store, uint32_t dimension,
 	strata__dimension_unlock(&lock);
 	if (ret == 0)
 		count(store, &store->space.catalog->counters.reloads);
+	strata__pressure_look(store);
 	return ret;
 }
 
@@ -445,5 +447,6 @@ strata_unload(struct strata_store *store, uint32_t dimension, int forget)
 	strata__dimension_unlock(&lock);
 	if (ret == 0)
 		count(store, &store->space.catalog->counters.unloads);
+	strata__pressure_look(store);
 	return ret;
 }

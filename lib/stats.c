@@ -59,6 +59,30 @@ large_page_bytes(const struct strata__space *space)
 	return pages * STRATA_LARGE_PAGE;
 }
 
+/* By the records, which others may change meanwhile. */
+static void
+fill_fragmentation(const struct strata__space *space, uint32_t class_,
+		   struct strata_fragmentation *ret)
+{
+	uint64_t in_a_row = 0, nr_free = 0;
+	struct strata__blocks blocks;
+
+	strata__blocks_init(&blocks, space, class_);
+	while (strata__blocks_next(&blocks)) {
+		if (blocks.state == STRATA_FREE) {
+			nr_free++;
+			in_a_row++;
+		} else {
+			ret->trapped_blocks = nr_free;
+			in_a_row = 0;
+		}
+		if (ret->longest_free < in_a_row)
+			ret->longest_free = in_a_row;
+	}
+	ret->slack =
+		strata__count(&strata__counters_of(space, class_)->slack);
+}
+
 static void
 fill_counters(const struct strata__space *space, struct strata_stats *stats)
 {
@@ -90,6 +114,7 @@ fill_counters(const struct strata__space *space, struct strata_stats *stats)
 	stats->reclaimed = strata__count(&counters->reclaimed);
 	stats->created_ns = geometry->created_ns;
 	stats->large_page_bytes = large_page_bytes(space);
+	stats->held = strata__space_held(space);
 }
 
 static int
@@ -172,11 +197,14 @@ strata_stats(struct strata_store *store, struct strata_stats *out)
 		return ret;
 	fill_counters(&store->space, &stats);
 	fill_pools(&store->space, &stats);
+	for (uint32_t i = 0; i < stats.nr_pools; i++)
+		fill_fragmentation(&store->space, i, &stats.fragmentation[i]);
 	if (stats.peak_readers < stats.readers)
 		stats.peak_readers = stats.readers;
 	stats.struct_size = size;
 	memcpy(out, &stats, size);
 	*strata__error() = kept; /* what failed was made up for */
+	strata__pressure_look(store);
 	return 0;
 }
 

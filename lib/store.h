@@ -35,6 +35,13 @@ struct strata_store {
 	uint64_t retired_mark; /* retired bytes that the last reclaim left */
 	uint64_t last_wake_ns;
 	uint32_t last_woken; /* the commit counter that was told to waiters */
+	/* Who is told of pressure (pressure.c); told: of which level. */
+	void (*pressure_fn)(struct strata_store *store,
+			    enum strata_pressure before,
+			    enum strata_pressure now, void *arg);
+	void *pressure_arg;
+	enum strata_pressure pressure_told; /* of who looks */
+	_Atomic unsigned pressure_looks;    /* wished for; 0: nobody looks */
 	uint32_t *dying; /* indices of segments to be buried after unlock */
 	size_t nr_dying, max_dying;
 };
@@ -102,6 +109,12 @@ void strata__stores_remove(struct strata_store *store);
 void strata__stores_lock(void);
 void strata__stores_unlock(void);
 extern struct cds_list_head strata__stores;
+
+/**** pressure (pressure.c) ****/
+
+/* At the end of public functions, with no lock but a session's: has a threshold
+ * been crossed? Then the watch is told. The last error stays. */
+void strata__pressure_look(struct strata_store *store);
 
 /**** writing (commit.c, recover.c, reclaim.c) ****/
 

@@ -44,6 +44,7 @@ strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
 		UINT64_MAX :
 		strata__os_monotonic_ns() + (uint64_t)timeout_ns;
 	for (;;) {
+		strata__pressure_look(store);
 		/* The counter first: a commit between the two loads changes it
 		 * and the futex does not sleep. Letter J. */
 		counter = atomic_load_explicit(&hot->commit_counter,

@@ -156,9 +156,10 @@ store_figure(FILE *file, const struct samples *samples,
 	}
 }
 
+/* Of each pool: its figures are at, size bytes apart, in the statistics. */
 static void
-pool_figure(FILE *file, const struct samples *samples,
-	    const struct figure *figure)
+each_pool(FILE *file, const struct samples *samples,
+	  const struct figure *figure, size_t at, size_t size)
 {
 	for (size_t i = 0; i < samples->nr; i++) {
 		const struct sample *sample = &samples->list[i];
@@ -173,8 +174,26 @@ pool_figure(FILE *file, const struct samples *samples,
 				figure->label != NULL ? "," : "",
 				figure->label != NULL ? figure->label : "",
 				(unsigned long long)figure_value(
-					figure, &stats->pools[p]));
+					figure,
+					(const char *)stats + at + p * size));
 	}
+}
+
+static void
+pool_figure(FILE *file, const struct samples *samples,
+	    const struct figure *figure)
+{
+	each_pool(file, samples, figure, offsetof(struct strata_stats, pools),
+		  sizeof(struct strata_pool_stats));
+}
+
+static void
+scatter_figure(FILE *file, const struct samples *samples,
+	       const struct figure *figure)
+{
+	each_pool(file, samples, figure,
+		  offsetof(struct strata_stats, fragmentation),
+		  sizeof(struct strata_fragmentation));
 }
 
 static void
@@ -269,6 +288,7 @@ samples_write(FILE *file, const struct samples *samples)
 	      value_oldest);
 	figures_write(file, samples, store_figures, store_figure);
 	figures_write(file, samples, pool_figures, pool_figure);
+	figures_write(file, samples, scatter_figures, scatter_figure);
 }
 
 int

@@ -79,7 +79,9 @@ memory_rows(struct table *table, const struct strata_stats *stats)
 		    SIZE_TEXT(stats->fixed_bytes));
 	table_field(table, "large pages", "%s of the regions",
 		    SIZE_TEXT(stats->large_page_bytes));
-	table_field(table, "pressure", "%s", pressure_text(stats->pressure));
+	table_field(table, "pressure", "%s (%s held, %.1f%%)",
+		    pressure_text(stats->pressure), SIZE_TEXT(stats->held),
+		    percent(stats->held, stats->limit));
 }
 
 static void
@@ -130,11 +132,13 @@ static const struct table_column pool_columns[] = {
 	{"POOL", true}, {"BLOCKS MAX", true}, {"GROWN", true},
 	{"LIVE", true}, {"RETIRED", true},    {"FREE", true},
 	{"PEAK", true}, {"FAILED", true},     {"SPILLED", true},
+	{"TRAPPED", true}, {"IN A ROW", true}, {"SLACK", true},
 };
 
 static void
 pools_print(const struct strata_stats *stats)
 {
+	const struct strata_fragmentation *scattered;
 	const struct strata_pool_stats *pool;
 	struct table table;
 	uint32_t i;
@@ -157,6 +161,12 @@ pools_print(const struct strata_stats *stats)
 			  (unsigned long long)pool->peak_blocks);
 		table_add(&table, "%llu", (unsigned long long)pool->failed);
 		table_add(&table, "%llu", (unsigned long long)pool->spilled);
+		scattered = &stats->fragmentation[i];
+		table_add(&table, "%llu",
+			  (unsigned long long)scattered->trapped_blocks);
+		table_add(&table, "%llu",
+			  (unsigned long long)scattered->longest_free);
+		table_add(&table, "%s", SIZE_TEXT(scattered->slack));
 	}
 	table_print(&table);
 	table_fini(&table);
@@ -202,11 +212,13 @@ figures_set(json_t *object, const struct figure *figures, const void *stats)
 }
 
 static json_t *
-pool_json(const struct strata_pool_stats *pool)
+pool_json(const struct strata_pool_stats *pool,
+	  const struct strata_fragmentation *fragmentation)
 {
 	json_t *item = json_object();
 
 	figures_set(item, pool_figures, pool);
+	figures_set(item, scatter_figures, fragmentation);
 	return item;
 }
 
@@ -217,7 +229,9 @@ pools_json(const struct strata_stats *stats)
 	uint32_t i;
 
 	for (i = 0; i < stats->nr_pools; i++)
-		json_array_append_new(pools, pool_json(&stats->pools[i]));
+		json_array_append_new(pools,
+				      pool_json(&stats->pools[i],
+						&stats->fragmentation[i]));
 	return pools;
 }
 
@@ -295,6 +309,7 @@ stat_explain(void)
 {
 	figures_explain(store_figures, "");
 	figures_explain(pool_figures, "pools.");
+	figures_explain(scatter_figures, "pools.");
 	return TOOL_DONE;
 }
 

@@ -26,6 +26,8 @@ const struct figure store_figures[] = {
  "Bytes of the pools as they have grown, used or not."},
 {"region_bytes", AT(region_bytes), "strata_region_bytes", NULL,
  "Bytes of regions, from those being built to those being given back."},
+{"held", AT(held), "strata_held_bytes", NULL,
+ "Bytes reserved, without free blocks: the pressure is their share."},
 {"large_page_bytes", AT(large_page_bytes), "strata_large_page_bytes", NULL,
  "Bytes of regions that were in pages of 2 MiB when they were built."},
 {"dimensions", AT(nr_dimensions), "strata_dimensions", NULL,
@@ -101,5 +103,18 @@ const struct figure pool_figures[] = {
  "Requests that this pool refused."},
 {"spilled", AT(spilled), "strata_pool_spills_total", NULL,
  "Requests that were served by a larger class, since this one was full."},
+{NULL, 0, NULL, NULL, NULL},
+};
+
+#undef AT
+#define AT(field) offsetof(struct strata_fragmentation, field)
+
+const struct figure scatter_figures[] = {
+{"trapped_blocks", AT(trapped_blocks), "strata_pool_trapped_blocks", NULL,
+ "Free blocks with one in use behind them: they cannot be given back."},
+{"longest_free", AT(longest_free), "strata_pool_longest_free_blocks", NULL,
+ "Most free blocks in a row."},
+{"slack", AT(slack), "strata_pool_slack_bytes_total", NULL,
+ "Bytes that the blocks of all commits had more than was asked for."},
 {NULL, 0, NULL, NULL, NULL},
 };

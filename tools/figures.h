@@ -19,6 +19,7 @@ struct figure {
 /** Both end with a NULL key. Rows of one metric follow each other. */
 extern const struct figure store_figures[];
 extern const struct figure pool_figures[];
+extern const struct figure scatter_figures[]; /* of strata_fragmentation */
 
 static inline uint64_t
 figure_value(const struct figure *figure, const void *stats)

@@ -981,6 +981,15 @@ enum strata_pressure {
 	STRATA_PRESSURE_CRITICAL = 3  /**< above 95 %: new protos are refused */
 };
 
+/** How scattered a class is: what its free blocks are good for. */
+struct strata_fragmentation {
+	uint64_t trapped_blocks; /**< free ones with one in use behind them:
+				      gc cannot give their memory back */
+	uint64_t longest_free;   /**< most free blocks in a row */
+	uint64_t slack; /**< bytes that all blocks taken since the creation had
+			     more than was asked for */
+};
+
 /** Statistics of a store; counters since its creation. */
 struct strata_stats {
 	size_t struct_size;     /**< set by the caller: sizeof */
@@ -1007,7 +1016,51 @@ struct strata_stats {
 	uint64_t recoveries, grace_periods, reclaimed;
 	uint64_t created_ns; /**< CLOCK_REALTIME */
 	uint64_t large_page_bytes; /**< of regions, in pages of 2 MiB when built */
+	uint64_t held; /**< reserved, less free blocks: of this the pressure is */
+	struct strata_fragmentation fragmentation[STRATA_CLASSES_MAX];
 };
+
+/**
+ * How full a store is now: strata_stats() says the same, for more.
+ * @param store an attached store
+ * Cost: a few loads. Any thread, inside or outside of a section.
+ * @return the level that it is at.
+ */
+STRATA_API enum strata_pressure
+strata_pressure_now(const struct strata_store *store);
+
+/**
+ * Has fn called when the store has crossed one of the thresholds, up or down.
+ * @param store an attached store; the watch is this handle's, and ends with its
+ * detach
+ * @param fn gets the level that it was told last (at first
+ * STRATA_PRESSURE_NONE) and the one that the store is at, which always differ;
+ * NULL: nobody is called any more
+ * @param arg handed to fn
+ *
+ * There is no thread behind this: fn is called by the thread, and at the end, of
+ * a call that uses the handle: strata_txn_commit(), strata_load(),
+ * strata_reload(), strata_unload(), strata_crystallize(), strata_gc(),
+ * strata_limit(), strata_refresh(), strata_stats(), this one itself, and
+ * strata_wait() whenever it wakes; so a thread that waits for a version that
+ * never comes is a watchman, in any process that may read the store. At that
+ * time the library holds no lock, but for the writer lock if this thread has a
+ * session; so fn may use the handle, to unload something for example. What fails
+ * in fn does not change strata_last_error().
+ * Each crossing is told once at most to a handle, whichever process made it. One
+ * that is undone before anybody looks is not told; several that were passed at
+ * once are told in one call. fn is never called by two threads at a time, nor
+ * within itself: what changes meanwhile is told when it returns, by the same
+ * thread. It must not detach the store. The child of a fork is told nothing.
+ * Context: not while another thread is in a call on this handle.
+ * @return 0; STRATA_EINVAL.
+ */
+STRATA_API int strata_pressure_watch(struct strata_store *store,
+				     void (*fn)(struct strata_store *store,
+						enum strata_pressure before,
+						enum strata_pressure now,
+						void *arg),
+				     void *arg);
 
 /**
  * Takes the statistics.
