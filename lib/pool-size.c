@@ -261,6 +261,21 @@ class_shrunk_size(const struct strata__space *space, uint32_t class_)
 		STRATA_POOL_STEP);
 }
 
+/* Is there more free than a step that one in use at the end keeps from being
+ * given back? */
+static bool
+class_is_scattered(const struct strata__space *space, uint32_t class_)
+{
+	uint64_t spare =
+		strata__count(&strata__counters_of(space, class_)->nr_free);
+
+	if (class_ == 0)
+		spare -= spare < STRATA_NODE_RESERVE ? spare
+						     : STRATA_NODE_RESERVE;
+	return spare * strata__class_of(space, class_)->stride >
+	       STRATA_POOL_STEP;
+}
+
 static uint64_t
 class_shrink(struct strata__space *space, uint32_t class_)
 {
@@ -273,6 +288,9 @@ class_shrink(struct strata__space *space, uint32_t class_)
 		strata__class_rebuild(space, class_);
 	to = class_shrunk_size(space, class_);
 	size = strata__pool_file_size(space, class_);
+	/* The lowest on top: what is taken from now on leaves the end. */
+	if (to >= size && class_is_scattered(space, class_))
+		strata__class_rebuild(space, class_);
 	if (to >= size)
 		return 0;
 	kept = strata__class_blocks(strata__class_of(space, class_), to);
