@@ -456,7 +456,7 @@ main(void)
 	atomic_store_explicit(&counts->stop, 1, memory_order_relaxed);
 	seen = watch_end(&watch);
 	/* Does it notice at all? */
-	watch_start(&watch, seen.most / 8, /* others= */ NULL);
+	watch_start(&watch, STRATA_PAGE, /* others= */ NULL);
 	need(watch_end(&watch).violations > 0, "the watch is blind");
 	proc_join(&locked);
 	proc_join(&touching);
