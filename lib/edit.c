@@ -82,6 +82,7 @@ edit_empty(struct strata__edit *edit)
 	edit->published = NULL;
 	edit->nr_published = 0;
 	memset(edit->space->taken, 0, sizeof(edit->space->taken));
+	memset(edit->space->slack, 0, sizeof(edit->space->slack));
 }
 
 int
@@ -300,6 +301,14 @@ note_age(struct strata__ages *ages, unsigned ring, uint64_t version,
 	atomic_store_explicit(&ages->nr[ring], nr + 1, memory_order_release);
 }
 
+static void
+count_slack(struct strata__space *space)
+{
+	for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
+		strata__count_add(&strata__counters_of(space, i)->slack,
+				  space->slack[i]);
+}
+
 uint64_t
 strata__edit_commit(struct strata__edit *edit)
 {
@@ -309,6 +318,7 @@ strata__edit_commit(struct strata__edit *edit)
 	publish_segments(edit);
 	publish_version(edit);
 	retire_unlinked(edit);
+	count_slack(edit->space);
 	strata__count_add(&catalog->counters.commits, 1);
 	note_age(&catalog->ages, 0, edit->version, now, AGE_FINE_NS);
 	note_age(&catalog->ages, 1, edit->version, now, AGE_COARSE_NS);

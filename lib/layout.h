@@ -109,7 +109,7 @@ struct strata__class_counters {
 	_Atomic uint64_t peak;    /* most of live + retired */
 	_Atomic uint64_t failed, spilled;
 	_Atomic uint64_t nr_free; /* height of the free stack */
-	_Atomic uint64_t slack;   /* bytes that blocks taken had too many, ever */
+	_Atomic uint64_t slack;   /* bytes that blocks committed had too many */
 };
 
 struct strata__counters {

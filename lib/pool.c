@@ -272,8 +272,7 @@ strata__pool_take(struct strata__space *space, uint64_t size, uint64_t birth,
 	strata__count_add(&counters->allocations, 1);
 	if (block.class_ != first)
 		strata__count_add(&counters->classes[first].spilled, 1);
-	strata__count_add(&class_->slack,
-			  strata__block_bytes(space, &block) - size);
+	space->slack[block.class_] += strata__block_bytes(space, &block) - size;
 	strata__pool_populate(space, &block);
 	*ret = block;
 	return 0;

@@ -41,6 +41,8 @@ struct strata__space {
 	/* Blocks of each class that the edit in the making has taken: live, but
 	 * not any more when it is refused. Under the writer lock. */
 	uint64_t taken[STRATA_CLASSES_MAX];
+	/* Bytes that these have more than was asked for: counted at the commit. */
+	uint64_t slack[STRATA_CLASSES_MAX];
 	/* Steps of each pool that this process has faulted in (writers). */
 	uint64_t *populated[STRATA_CLASSES_MAX];
 	/* Lock segment: writers only, else NULL. The mapping keeps the lock of

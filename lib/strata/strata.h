@@ -986,7 +986,7 @@ struct strata_fragmentation {
 	uint64_t trapped_blocks; /**< free ones with one in use behind them:
 				      gc cannot give their memory back */
 	uint64_t longest_free;   /**< most free blocks in a row */
-	uint64_t slack; /**< bytes that all blocks taken since the creation had
+	uint64_t slack; /**< bytes that all blocks of all commits so far had
 			     more than was asked for */
 };
 
