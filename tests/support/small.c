@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "proc.h"
@@ -47,15 +48,35 @@ enter_namespace(void)
 	       write_text("/proc/self/gid_map", groups);
 }
 
+static bool
+mount_over(const char *folder, const char *options)
+{
+	return enter_namespace() &&
+	       mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount("none", folder, "tmpfs", 0, options) == 0;
+}
+
+/* A child tries it first: who gets half of the way is nobody afterwards. */
+static bool
+is_allowed(const char *folder, const char *options)
+{
+	pid_t pid = fork();
+	int status;
+
+	need(pid >= 0, "fork");
+	if (pid == 0)
+		_exit(mount_over(folder, options) ? 0 : 1);
+	need(waitpid(pid, &status, 0) == pid, "waitpid");
+	return status == 0;
+}
+
 bool
 small_begin(const char *folder, uint64_t bytes)
 {
 	char options[64];
 
 	snprintf(options, sizeof(options), "mode=0700,size=%" PRIu64, bytes);
-	if (!enter_namespace() ||
-	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-	    mount("none", folder, "tmpfs", 0, options) != 0)
+	if (!is_allowed(folder, options) || !mount_over(folder, options))
 		return false;
 	snprintf(place, sizeof(place), "%s", folder);
 	return true;
