@@ -180,7 +180,7 @@ strata_refresh(struct strata_store *store)
 
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
-	if (is_dead(store))
+	if (is_dead(store) || strata__space_lost_name(&store->space))
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    store->name);
 	/* Who observes has nothing mapped. */

@@ -20,6 +20,11 @@
 
 /**** the writer lock, with what must come before and after ****/
 
+/*
+ * Under the writer lock. Who removes or renames a catalog by hand ends the
+ * store: another one may have the name already, and two under one name would be
+ * two truths.
+ */
 static int
 check_alive(struct strata_store *store)
 {
@@ -30,7 +35,13 @@ check_alive(struct strata_store *store)
 	if ((version & STRATA_VERSION_DEAD) != 0)
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    store->name);
-	return 0;
+	if (strata__space_is_named(&store->space))
+		return 0;
+	strata__space_mark_dead(&store->space);
+	return strata__fail(STRATA_EGONE,
+			    "store '%s' is gone: somebody removed or renamed its "
+			    "catalog, %s/strata.%s",
+			    store->name, store->space.folder.path, store->name);
 }
 
 int

@@ -6,7 +6,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -149,17 +148,6 @@ unlink_parts(const struct strata__space *space, bool pins)
 	return 0;
 }
 
-static bool
-name_is_ours(const struct strata__space *space, const char *file)
-{
-	struct stat by_name, ours;
-
-	return fstatat(space->folder.fd, file, &by_name, AT_SYMLINK_NOFOLLOW) ==
-		0 &&
-		fstat(space->catalog_fd, &ours) == 0 &&
-		by_name.st_dev == ours.st_dev && by_name.st_ino == ours.st_ino;
-}
-
 static int
 unlink_all(const struct strata__space *space, const char *catalog)
 {
@@ -173,7 +161,9 @@ unlink_all(const struct strata__space *space, const char *catalog)
 		ret = unlink_parts(space, /* pins= */ true);
 	if (ret != 0)
 		return ret;
-	if (unlinkat(space->folder.fd, catalog, 0) != 0 && errno != ENOENT)
+	/* Somebody may have removed it by hand meanwhile, and made another. */
+	if (strata__space_has_name(space) &&
+	    unlinkat(space->folder.fd, catalog, 0) != 0 && errno != ENOENT)
 		return strata__fail_errno(errno, "cannot remove %s/%s",
 					  space->folder.path, catalog);
 	STRATA_TESTPOINT("destroy.catalog-unlinked");
@@ -187,20 +177,11 @@ unlink_all(const struct strata__space *space, const char *catalog)
 static int
 mark_dead(struct destruction *d, const char *name, bool finish_only)
 {
-	struct strata__hot *hot = &d->space.catalog->hot;
-
 	if (is_dead(&d->space))
 		return 0;
 	if (finish_only)
 		return strata__fail(STRATA_EEXIST, "store '%s' exists", name);
-	/* Letter A: every later read lock sees it. */
-	atomic_fetch_or_explicit(&hot->version, STRATA_VERSION_DEAD,
-				 memory_order_release);
-	STRATA_TESTPOINT("destroy.marked");
-	/* Letter J. */
-	atomic_fetch_add_explicit(&hot->commit_counter, 1,
-				  memory_order_release);
-	strata__os_futex_wake(&hot->commit_counter, INT_MAX);
+	strata__space_mark_dead(&d->space);
 	return 0;
 }
 
@@ -211,7 +192,7 @@ destroy_locked(struct destruction *d, const char *name, bool finish_only)
 	int ret;
 
 	strata__segment_name_catalog(catalog, name);
-	if (!name_is_ours(&d->space, catalog))
+	if (!strata__space_has_name(&d->space))
 		return strata__fail(STRATA_ENOSTORE, "store '%s' is gone",
 				    name);
 	ret = mark_dead(d, name, finish_only);

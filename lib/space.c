@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -206,11 +207,11 @@ space_open_catalog(struct strata__space *space, const char *name,
 	if (code != 0)
 		return code;
 	code = catalog_map(space, name, fd, size, flags);
+	(void)strata__os_file_id(fd, &space->catalog_id);
 	if (code != 0 || !space->writable)
 		close(fd);
 	else
 		space->catalog_fd = fd;
-	(void)strata__os_file_id(space->catalog_fd, &space->catalog_id);
 	if (code != 0)
 		return code;
 	/* All segments have the group, the owner's as well. */
@@ -268,7 +269,7 @@ window_reserve(struct strata__space *space)
 static int
 fail_missing(const struct strata__space *space, const char *file)
 {
-	if (is_dead(space->catalog))
+	if (is_dead(space->catalog) || strata__space_lost_name(space))
 		return fail_dead(space->geometry->name);
 	return strata__fail(STRATA_ECORRUPT, "%s/%s is missing",
 			    space->folder.path, file);
@@ -527,6 +528,85 @@ strata__space_mend(struct strata__space *space)
 		return code;
 	strata__segment_name_lock(file, &space->id);
 	return mend_one(space, file, &space->lock_id, &space->lock_fd);
+}
+
+/**** the name ****/
+
+/* 1: it leads to the catalog; 0: it does not; -errno: it cannot be told. */
+static int
+look_name_up(const struct strata__space *space)
+{
+	char file[STRATA_SEGMENT_NAME];
+	struct stat st;
+
+	/* Not in what the program has opened under a number that it closed. */
+	if (!strata__os_is_file(space->folder.fd, &space->folder.id))
+		return -EBADF;
+	strata__segment_name_catalog(file, space->geometry->name);
+	if (fstatat(space->folder.fd, file, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : -errno;
+	return st.st_dev == space->catalog_id.device &&
+		st.st_ino == space->catalog_id.inode;
+}
+
+bool
+strata__space_has_name(const struct strata__space *space)
+{
+	return look_name_up(space) == 1;
+}
+
+bool
+strata__space_lost_name(const struct strata__space *space)
+{
+	return look_name_up(space) == 0;
+}
+
+/* A look at the name says nothing of a change in the same tick. */
+#define SETTLED_NS (20 * 1000 * 1000)
+
+/*
+ * Removing or renaming a file changes its inode's time of change, on tmpfs as
+ * everywhere; what writers do to the mapping does not, on tmpfs. So the usual
+ * case is one fstat. Elsewhere it is one look-up more.
+ */
+bool
+strata__space_is_named(struct strata__space *space)
+{
+	struct stat st;
+	int64_t ctime_ns = 0;
+	int named;
+
+	if (fstat(space->catalog_fd, &st) == 0 &&
+	    st.st_ino == space->catalog_id.inode &&
+	    st.st_dev == space->catalog_id.device) {
+		if (st.st_nlink == 0)
+			return false;
+		ctime_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 +
+			st.st_ctim.tv_nsec;
+		if (ctime_ns == space->named_ctime_ns)
+			return true;
+	}
+	(void)strata__folder_mend(&space->folder);
+	named = look_name_up(space);
+	if (named == 1 && (int64_t)strata__os_realtime_coarse_ns() - ctime_ns >
+				  SETTLED_NS)
+		space->named_ctime_ns = ctime_ns;
+	return named != 0;
+}
+
+void
+strata__space_mark_dead(struct strata__space *space)
+{
+	struct strata__hot *hot = &space->catalog->hot;
+
+	/* Letter A: every later read lock sees it. */
+	atomic_fetch_or_explicit(&hot->version, STRATA_VERSION_DEAD,
+				 memory_order_release);
+	STRATA_TESTPOINT("destroy.marked");
+	/* Letter J. */
+	atomic_fetch_add_explicit(&hot->commit_counter, 1,
+				  memory_order_release);
+	strata__os_futex_wake(&hot->commit_counter, INT_MAX);
 }
 
 /* Accepts a half-opened one. The lock segment is the wlock room's to unmap. */

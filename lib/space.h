@@ -50,6 +50,9 @@ struct strata__space {
 	struct strata__lock *lock;
 	int lock_fd; /* read-write, locks nothing; for probes; else -1 */
 	struct strata__file_id lock_id, catalog_id;
+	/* When the catalog's inode last changed, as of a look at its name that
+	 * was made well after that; 0: no such look. Under the writer lock. */
+	int64_t named_ctime_ns;
 
 	/* Which regions this process has mapped, under map_mutex. */
 	pthread_mutex_t map_mutex;
@@ -165,6 +168,16 @@ int strata__space_open(const char *name, unsigned flags,
 /* Opens once more what the program has closed under us, as daemons do: folder,
  * pools, lock segment. Before they are used after a while. Tells. */
 int strata__space_mend(struct strata__space *space);
+/* Does the store's name lead to this catalog? Or is it known that it does not?
+ * Neither, where it cannot be told. */
+bool strata__space_has_name(const struct strata__space *space);
+bool strata__space_lost_name(const struct strata__space *space);
+/* The first, cheaper, for a writer that asks at each commit: it is not looked up
+ * again while the catalog's inode shows that it was neither renamed nor
+ * removed. Under the writer lock. True where it cannot be told. */
+bool strata__space_is_named(struct strata__space *space);
+/* Nobody enters the store any more; sleepers wake. For writers. */
+void strata__space_mark_dead(struct strata__space *space);
 /* Accepts a half-opened one. The lock segment is not its to unmap. */
 void strata__space_close(struct strata__space *space);
 /* An empty one, with nothing open (create fills it by hand). */

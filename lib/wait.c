@@ -63,6 +63,11 @@ strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
 					    store->name,
 					    (unsigned long long)version,
 					    (unsigned long long)current);
+		/* Where nothing is committed there may be no writer that sees
+		 * that the catalog was removed by hand. */
+		if (slept && counter == before &&
+		    strata__space_lost_name(&store->space))
+			return gone(store);
 		slept = strata__os_futex_wait(
 				&hot->commit_counter, counter,
 				min(slept && counter == before ? SLICE_NS :

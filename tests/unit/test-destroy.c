@@ -345,6 +345,89 @@ Test(destroy, of_two_only_one_destroys)
 	expect_error(strata_destroy(STORE), STRATA_ENOSTORE, "is gone");
 }
 
+/**** a catalog that is removed by hand ****/
+
+static void
+expect_gone_under_all(void)
+{
+	struct strata_store *other = store_attach(STRATA_READ);
+	struct strata_reader *idle = reader_open(other);
+	struct strata_reader *reader = reader_open(store);
+	struct strata_txn *txn = txn_begin();
+
+	must(strata_put(txn, 1, 0, NULL, "x", 1, 0));
+	must(strata_read_lock(reader));
+	cr_assert_eq(renameat(folder.fd, "strata." STORE, folder.fd, "other"),
+		     0);
+	expect_error(strata_txn_commit(txn, NULL), STRATA_EGONE,
+		     "removed or renamed its catalog");
+	strata_txn_abort(txn);
+	cr_expect(reads(reader, 1, 0, 'a', 50000), "pinned");
+	cr_expect(reads(reader, 3, 1, 'b', 400000), "pinned");
+	must(strata_read_unlock(reader));
+	expect_error(strata_read_lock(reader), STRATA_EGONE, "");
+	expect_error(strata_read_lock(idle), STRATA_EGONE, "");
+	expect_error(strata_wait(other, 100, -1), STRATA_EGONE, "");
+	expect_error(strata_gc(store, NULL), STRATA_EGONE, "destroyed");
+	must(strata_detach(other));
+}
+
+Test(destroy, a_catalog_that_is_renamed_is_the_end)
+{
+	expect_gone_under_all();
+}
+
+Test(destroy, a_catalog_that_is_renamed_after_a_while_is_the_end)
+{
+	/* Until the name is not looked up any more. */
+	while (store->space.named_ctime_ns == 0)
+		put(1, 0, 'a', 50000);
+	expect_gone_under_all();
+}
+
+Test(destroy, a_catalog_that_is_removed_is_the_end)
+{
+	const struct strata_config config = store_config(8 * MIB);
+	struct strata_store *old = store;
+	struct strata_writer *session;
+	struct strata_txn *txn = txn_begin();
+
+	must(strata_put(txn, 1, 0, NULL, "x", 1, 0));
+	must(strata_writer_open(old, &session));
+	cr_assert_eq(unlinkat(folder.fd, "strata." STORE, 0), 0);
+	must(strata_create(STORE, &config));
+	expect_error(strata_txn_commit(txn, NULL), STRATA_EGONE, "removed");
+	strata_txn_abort(txn);
+	must(strata_writer_close(session));
+	expect_error(strata_writer_open(old, &session), STRATA_EGONE, "");
+	store = store_attach(STRATA_WRITE);
+	cr_expect_eq(find_layer(1, 0), STRATA_ENODIM);
+	put(1, 0, 'n', 10);
+	must(strata_detach(old));
+	cr_expect(has(1, 0, 'n', 10));
+	expect_clean();
+}
+
+Test(destroy, readers_without_a_writer_learn_it_when_they_wait)
+{
+	struct strata_store *reader = store_attach(STRATA_READ);
+
+	must(strata_detach(store));
+	store = NULL;
+	cr_assert_eq(unlinkat(folder.fd, "strata." STORE, 0), 0);
+	expect_error(strata_wait(reader, 100, -1), STRATA_EGONE, "");
+	expect_error(strata_refresh(reader), STRATA_EGONE, "");
+	must(strata_detach(reader));
+}
+
+Test(destroy, a_link_more_is_not_the_end)
+{
+	cr_assert_eq(linkat(folder.fd, "strata." STORE, folder.fd, "link", 0),
+		     0);
+	put(1, 0, 'b', 10);
+	cr_expect(has(1, 0, 'b', 10));
+}
+
 /**** a writer in the middle ****/
 
 static void
