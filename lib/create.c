@@ -15,6 +15,8 @@
 #include "directory.h"
 #include "error.h"
 #include "pool.h"
+#include "remains.h"
+#include "store.h"
 #include "testpoint.h"
 
 #define MODE_DEFAULT 0600u
@@ -174,26 +176,52 @@ lock_mode(uint32_t mode)
 	return 0600 | ((mode & 0020) != 0 ? 0060 : 0);
 }
 
+/* Locked before it has a name: see remains.c. Children do not inherit the
+ * mapping, which keeps the lock. */
+static int
+lock_fill(struct strata__space *space, int fd)
+{
+	const struct strata__geometry *g = space->geometry;
+	char file[STRATA_SEGMENT_NAME];
+	int code;
+
+	code = strata__os_lock_try(fd, STRATA_LOCK_MAKING, 1);
+	if (code != 0)
+		return strata__fail_errno(-code, "cannot lock a new segment");
+	space->lock = map_all(fd, g->lock_size);
+	if (space->lock == NULL)
+		return strata__error()->code;
+	if (madvise(space->lock, g->lock_size, MADV_DONTFORK) != 0)
+		return strata__fail_errno(errno, "cannot keep the lock segment "
+						 "from children");
+	strata__head_stamp(&space->lock->head, STRATA_KIND_LOCK, /* index= */ 0,
+			   &space->id, /* generation= */ 1, g->lock_size);
+	strata__segment_name_lock(file, &space->id);
+	return strata__segment_publish(&space->folder, fd, file);
+}
+
 static int
 lock_build(struct making *making)
 {
 	struct strata__space *space = &making->space;
 	const struct strata__geometry *g = space->geometry;
-	char file[STRATA_SEGMENT_NAME];
-	int code;
+	int code, fd;
 
-	code = strata__segment_build(&space->folder, g->lock_size,
-				     lock_mode(g->mode), g->group,
-				     &space->lock_fd);
+	code = strata__fork_handlers();
 	if (code != 0)
 		return code;
-	space->lock = map_all(space->lock_fd, g->lock_size);
-	if (space->lock == NULL)
-		return strata__error()->code;
-	strata__head_stamp(&space->lock->head, STRATA_KIND_LOCK, /* index= */ 0,
-			   &space->id, /* generation= */ 1, g->lock_size);
-	strata__segment_name_lock(file, &space->id);
-	code = strata__segment_publish(&space->folder, space->lock_fd, file);
+	/* A child that had the descriptor would keep the lock. */
+	strata__stores_lock();
+	code = strata__segment_build(&space->folder, g->lock_size,
+				     lock_mode(g->mode), g->group, &fd);
+	if (code == 0) {
+		code = lock_fill(space, fd);
+		if (code == 0)
+			close(fd);
+		else
+			strata__segment_discard(&space->folder, fd);
+	}
+	strata__stores_unlock();
 	making->lock = code == 0;
 	STRATA_TESTPOINT("create.lock-published");
 	return code;
@@ -326,10 +354,6 @@ unmake(struct making *making)
 	strata__segment_name_lock(file, &space->id);
 	if (making->lock)
 		strata__segment_unlink(&space->folder, file);
-	else if (space->lock_fd >= 0) {
-		strata__segment_discard(&space->folder, space->lock_fd);
-		space->lock_fd = -1;
-	}
 	if (space->catalog_fd >= 0) {
 		strata__segment_discard(&space->folder, space->catalog_fd);
 		space->catalog_fd = -1;
@@ -357,6 +381,7 @@ make(const struct strata__folder *folder, const struct strata_config *config,
 		strata__directory_keep(&making.directory);
 	else
 		unmake(&making);
+	/* Its lock goes with it: the store exists, or nothing is left of it. */
 	if (making.space.lock != NULL)
 		munmap(making.space.lock, g->lock_size);
 	making.space.folder.fd = -1; /* the caller's */
@@ -429,6 +454,7 @@ strata_create(const char *name, const struct strata_config *config)
 		code = strata__folder_open(&folder);
 	if (code != 0)
 		return code;
+	strata__remains_sweep(&folder, NULL);
 	for (tries = 0; tries < TRIES; tries++) {
 		code = clear_name(&folder, name);
 		if (code == 0)

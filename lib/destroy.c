@@ -3,15 +3,15 @@
 /* Destroying a store under whoever uses it. */
 #include "destroy.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "error.h"
+#include "remains.h"
 #include "store.h"
 #include "testpoint.h"
 
@@ -113,39 +113,39 @@ give_back(struct destruction *d)
 
 /**** the names ****/
 
+struct unlinking {
+	const struct strata__space *space;
+	size_t length; /* of what the names have in common */
+	bool pins;
+};
+
+static int
+unlink_part(const char *file, void *arg)
+{
+	const struct unlinking *unlinking = arg;
+	const char *part = file + unlinking->length;
+
+	if (strcmp(part, "lock") == 0 ||
+	    (strncmp(part, "pins", 4) == 0) != unlinking->pins)
+		return 0;
+	/* Pins of other users in a sticky folder stay. */
+	(void)unlinkat(unlinking->space->folder.fd, file, 0);
+	STRATA_TESTPOINT("destroy.part-unlinked");
+	return 0;
+}
+
 /* Everything that bears the store's id but the lock; pins, or all but pins. */
 static int
 unlink_parts(const struct strata__space *space, bool pins)
 {
-	char lock[STRATA_SEGMENT_NAME];
-	struct dirent *entry;
-	size_t length;
-	DIR *dir;
-	int fd;
+	char prefix[STRATA_SEGMENT_NAME];
+	struct unlinking unlinking = {space, 0, pins};
 
-	strata__segment_name_lock(lock, &space->id);
-	length = strlen(lock) - strlen("lock");
-	fd = openat(space->folder.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd >= 0 ? fdopendir(fd) : NULL;
-	if (dir == NULL) {
-		int ret = strata__fail_errno(errno, "cannot list %s",
-					     space->folder.path);
-
-		if (fd >= 0)
-			close(fd);
-		return ret;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		if (strncmp(entry->d_name, lock, length) == 0 &&
-		    strcmp(entry->d_name, lock) != 0 &&
-		    (strncmp(entry->d_name + length, "pins", 4) == 0) ==
-			    pins) {
-			/* Pins of other users in a sticky folder stay. */
-			(void)unlinkat(space->folder.fd, entry->d_name, 0);
-			STRATA_TESTPOINT("destroy.part-unlinked");
-		}
-	closedir(dir);
-	return 0;
+	strata__segment_name_lock(prefix, &space->id);
+	unlinking.length = strlen(prefix) - strlen("lock");
+	prefix[unlinking.length] = '\0';
+	return strata__folder_walk(&space->folder, prefix, unlink_part,
+				   &unlinking);
 }
 
 static int
@@ -257,6 +257,139 @@ strata_destroy(const char *name)
 		return strata__fail(STRATA_EINVAL, "no name");
 	ret = strata__store_name_check(name);
 	return ret != 0 ? ret : destroy(name, /* finish_only= */ false);
+}
+
+/**** what cannot be destroyed in that way ****/
+
+/* Of another layout or boot, or damaged: only its head is looked at, and the
+ * kernel's locks. */
+struct ruin {
+	struct strata__folder folder;
+	char file[STRATA_SEGMENT_NAME]; /* the catalog */
+	struct stat st;
+	int fd;
+	bool has_id;
+	struct strata__head head;
+};
+
+static int
+ruin_open(struct ruin *ruin, const char *name)
+{
+	int ret;
+
+	strata__segment_name_catalog(ruin->file, name);
+	if (fstatat(ruin->folder.fd, ruin->file, &ruin->st,
+		    AT_SYMLINK_NOFOLLOW) != 0)
+		return strata__fail(STRATA_ENOSTORE, "there is no store '%s'",
+				    name);
+	if (!S_ISREG(ruin->st.st_mode) ||
+	    (ruin->st.st_uid != geteuid() && geteuid() != 0))
+		return strata__fail(STRATA_EOWNER,
+				    "%s/%s is no regular file of yours, so it is "
+				    "not removed",
+				    ruin->folder.path, ruin->file);
+	ruin->fd = openat(ruin->folder.fd, ruin->file,
+			  O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (ruin->fd < 0 || fstat(ruin->fd, &ruin->st) != 0)
+		return strata__fail_errno(errno, "cannot open %s/%s",
+					  ruin->folder.path, ruin->file);
+	ret = strata__os_pread(ruin->fd, &ruin->head, sizeof(ruin->head), 0);
+	ruin->has_id = ret == 0 && ruin->head.magic == STRATA_MAGIC;
+	return 0;
+}
+
+/* Whoever is idle in it learns that it is gone. */
+static void
+ruin_mark_dead(const struct ruin *ruin)
+{
+	const uint64_t at = offsetof(struct strata__catalog, hot);
+	struct strata__space space = {.catalog = NULL};
+	char *map;
+
+	if (!ruin->has_id || ruin->head.kind != STRATA_KIND_CATALOG ||
+	    ruin->head.layout_major != STRATA_LAYOUT_MAJOR ||
+	    (uint64_t)ruin->st.st_size < at + sizeof(struct strata__hot))
+		return;
+	map = mmap(NULL, at + STRATA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		   ruin->fd, 0);
+	if (map == MAP_FAILED)
+		return;
+	space.catalog = (struct strata__catalog *)map;
+	strata__space_mark_dead(&space);
+	munmap(map, at + STRATA_PAGE);
+}
+
+static int
+ruin_unlink(const struct ruin *ruin)
+{
+	struct stat st;
+
+	if (fstatat(ruin->folder.fd, ruin->file, &st, AT_SYMLINK_NOFOLLOW) !=
+		    0 ||
+	    st.st_dev != ruin->st.st_dev || st.st_ino != ruin->st.st_ino)
+		return 0; /* gone, and perhaps another one is there */
+	if (unlinkat(ruin->folder.fd, ruin->file, 0) == 0 || errno == ENOENT)
+		return 0;
+	return strata__fail_errno(errno, "cannot remove %s/%s",
+				  ruin->folder.path, ruin->file);
+}
+
+/* Its catalog does not say whose segments are its; so none may be in use. */
+static int
+ruin_remove_nameless(const struct ruin *ruin)
+{
+	int ret = strata__remains_check_unheld(&ruin->folder, ruin->st.st_uid);
+
+	return ret != 0 ? ret : ruin_unlink(ruin);
+}
+
+static int
+ruin_remove(const struct ruin *ruin)
+{
+	struct strata__remains remains;
+	int ret, named;
+
+	if (!ruin->has_id)
+		return ruin_remove_nameless(ruin);
+	ret = strata__remains_take(&ruin->folder, &ruin->head.store_id,
+				   ruin->st.st_uid, /* force= */ true,
+				   &remains);
+	if (ret == -ENOENT)
+		return ruin_unlink(ruin);
+	if (ret != 0)
+		return ret;
+	/* A damaged one may bear the id of a store that is sound. */
+	named = strata__remains_are_named(&remains, ruin->file);
+	if (named == 0) {
+		ruin_mark_dead(ruin);
+		strata__remains_remove(&remains);
+	}
+	ret = named < 0 ? named : ruin_unlink(ruin);
+	strata__remains_end(&remains, /* remove_lock= */ ret == 0 && named == 0);
+	return ret;
+}
+
+int
+strata_destroy_forced(const char *name)
+{
+	struct ruin ruin;
+	int ret = strata_destroy(name);
+
+	if (ret != STRATA_ELAYOUT && ret != STRATA_EBOOT &&
+	    ret != STRATA_ECORRUPT && ret != STRATA_EOWNER)
+		return ret;
+	memset(&ruin, 0, sizeof(ruin));
+	ruin.fd = -1;
+	ret = strata__folder_open(&ruin.folder);
+	if (ret != 0)
+		return ret;
+	ret = ruin_open(&ruin, name);
+	if (ret == 0)
+		ret = ruin_remove(&ruin);
+	if (ruin.fd >= 0)
+		close(ruin.fd);
+	strata__folder_close(&ruin.folder);
+	return ret;
 }
 
 int

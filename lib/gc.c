@@ -6,6 +6,7 @@
 #include "directory.h"
 #include "error.h"
 #include "newfile.h"
+#include "remains.h"
 #include "store.h"
 
 /* What killed writers left half-written, also of dimensions that nobody will
@@ -26,6 +27,7 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 {
 	struct strata__counters *counters;
 	struct strata_gc_report report;
+	struct strata__swept swept;
 	uint64_t reserved;
 	int ret;
 
@@ -42,10 +44,13 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 	/* Buries what was doomed; what it gives back counts. */
 	strata__write_end(store);
 	sweep_directory(store);
+	strata__remains_sweep(&store->space.folder, &swept);
+	report.segments += swept.files;
 	report.retained = strata__retired_bytes(&store->space);
 	if (reserved > strata__count(&counters->reserved))
 		report.given_back =
 			reserved - strata__count(&counters->reserved);
+	report.given_back += swept.bytes;
 	if (ret == 0 && out != NULL)
 		*out = report;
 	strata__pressure_look(store);

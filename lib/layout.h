@@ -21,7 +21,8 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics must be lock-free");
 _Static_assert(sizeof(_Atomic uint64_t) == 8, "atomics are as large as plain");
 
 #define STRATA_LAYOUT_MAJOR 2
-#define STRATA_LAYOUT_MINOR 0
+/* 1: whoever makes a store holds STRATA_LOCK_MAKING. */
+#define STRATA_LAYOUT_MINOR 1
 
 #define STRATA_MAGIC UINT64_C(0x0a61746172745301) /* "\1Strata\n" */
 
@@ -262,6 +263,9 @@ struct strata__lock {
 /* Bytes far behind the end of the lock segment that carry locks only. */
 #define STRATA_LOCK_WRITER(slot) ((UINT64_C(1) << 40) + (slot))
 #define STRATA_LOCK_DIMENSION(id) ((UINT64_C(1) << 41) + (id))
+/* Held by whoever makes the store until it has its catalog, or removes what is
+ * left of one that has none. */
+#define STRATA_LOCK_MAKING (UINT64_C(1) << 42)
 
 /* An item of the retired list: a block (its class) or a segment. */
 #define STRATA_RETIRED_SEGMENT 15u

@@ -2,8 +2,6 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Which stores there are. */
 
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +18,23 @@ struct names {
 	size_t nr, max;
 };
 
-static int
-names_add(struct names *names, const char *name)
+static bool
+is_catalog(const char *file)
 {
+	struct strata_error_info error = *strata__error();
+	bool is = strata__store_name_check(file + strlen(PREFIX)) == 0;
+
+	*strata__error() = error; /* it is a question, not a failure */
+	return is;
+}
+
+static int
+names_add(const char *file, void *arg)
+{
+	struct names *names = arg;
+
+	if (!is_catalog(file))
+		return 0;
 	if (names->nr == names->max) {
 		size_t max = names->max > 0 ? 2 * names->max : 16;
 		void *list =
@@ -36,44 +48,8 @@ names_add(struct names *names, const char *name)
 		names->list = list;
 		names->max = max;
 	}
-	strcpy(names->list[names->nr++], name);
+	strcpy(names->list[names->nr++], file + strlen(PREFIX));
 	return 0;
-}
-
-static bool
-is_catalog(const char *file)
-{
-	struct strata_error_info error = *strata__error();
-	bool is = strncmp(file, PREFIX, strlen(PREFIX)) == 0 &&
-		  strata__store_name_check(file + strlen(PREFIX)) == 0;
-
-	*strata__error() = error; /* it is a question, not a failure */
-	return is;
-}
-
-static int
-names_read(const struct strata__folder *folder, struct names *names)
-{
-	int fd = openat(folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
-	const struct dirent *entry;
-	int code = 0;
-
-	if (dir == NULL) {
-		code = strata__fail_errno(errno, "cannot read %s",
-					  folder->path);
-		if (fd >= 0)
-			close(fd);
-		return code;
-	}
-	while (code == 0 && (errno = 0, entry = readdir(dir)) != NULL)
-		if (is_catalog(entry->d_name))
-			code = names_add(names, entry->d_name + strlen(PREFIX));
-	if (code == 0 && errno != 0)
-		code = strata__fail_errno(errno, "cannot read %s",
-					  folder->path);
-	closedir(dir);
-	return code;
 }
 
 static int
@@ -127,7 +103,7 @@ strata_list(int (*fn)(const struct strata_list_entry *entry, void *arg),
 	code = strata__folder_open(&folder);
 	if (code != 0)
 		return code;
-	code = names_read(&folder, &names);
+	code = strata__folder_walk(&folder, PREFIX, names_add, &names);
 	if (names.nr > 1)
 		qsort(names.list, names.nr, sizeof(names.list[0]), compare);
 	for (i = 0; code == 0 && i < names.nr; i++)

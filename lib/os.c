@@ -256,13 +256,33 @@ strata__os_lock_try(int fd, uint64_t offset, uint64_t size)
 /* Asks whether a read lock would be possible: only write locks are in its way,
  * and those cannot be had through a descriptor that only reads. */
 int
-strata__os_is_locked(int fd, uint64_t offset, uint64_t size)
+strata__os_find_lock(int fd, uint64_t offset, uint64_t size,
+		     uint64_t *ret_offset)
 {
 	struct flock lock = range(F_RDLCK, offset, size);
 
 	if (fcntl(fd, F_OFD_GETLK, &lock) != 0)
 		return -errno;
-	return lock.l_type != F_UNLCK;
+	if (lock.l_type == F_UNLCK)
+		return 0;
+	*ret_offset = (uint64_t)lock.l_start;
+	return 1;
+}
+
+int
+strata__os_is_locked(int fd, uint64_t offset, uint64_t size)
+{
+	uint64_t at;
+
+	return strata__os_find_lock(fd, offset, size, &at);
+}
+
+void
+strata__os_unlock(int fd, uint64_t offset, uint64_t size)
+{
+	struct flock lock = range(F_UNLCK, offset, size);
+
+	(void)!fcntl(fd, F_OFD_SETLK, &lock);
 }
 
 int

@@ -67,6 +67,12 @@ bool strata__os_is_file(int fd, const struct strata__file_id *id);
  * count); 1, 0 or -errno. */
 int strata__os_lock_try(int fd, uint64_t offset, uint64_t size);
 int strata__os_is_locked(int fd, uint64_t offset, uint64_t size);
+/* The same, and where such a lock begins. A size of 0 is all that follows. */
+int strata__os_find_lock(int fd, uint64_t offset, uint64_t size,
+			 uint64_t *ret_offset);
+/* Ends what lock_try began, for all who share the open file: a mere close would
+ * leave it to a child that a fork has given the descriptor. */
+void strata__os_unlock(int fd, uint64_t offset, uint64_t size);
 
 /* Keeps the locks that were taken through a descriptor for as long as the guard
  * is there, though the descriptor is closed: by a mapping that children do not

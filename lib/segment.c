@@ -2,6 +2,7 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Segments: build, reserve, publish, open with suspicion, check the head. */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -79,6 +80,32 @@ strata__folder_free(const struct strata__folder *folder)
 
 	strata__os_room(folder->fd, &nr_free, &total);
 	return nr_free;
+}
+
+int
+strata__folder_walk(const struct strata__folder *folder, const char *prefix,
+		    int (*fn)(const char *file, void *arg), void *arg)
+{
+	int fd = openat(folder->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	int code = 0;
+
+	if (dir == NULL) {
+		code = strata__fail_errno(errno, "cannot read %s",
+					  folder->path);
+		if (fd >= 0)
+			close(fd);
+		return code;
+	}
+	while (code == 0 && (errno = 0, entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0)
+			code = fn(entry->d_name, arg);
+	if (code == 0 && errno != 0)
+		code = strata__fail_errno(errno, "cannot read %s",
+					  folder->path);
+	closedir(dir);
+	return code;
 }
 
 int
@@ -165,6 +192,36 @@ strata__segment_name_pins(char *buf, const struct strata__id *id, uint32_t uid,
 
 	snprintf(part, sizeof(part), "pins%" PRIu32 ".%" PRIu32, uid, suffix);
 	name_part(buf, id, part);
+}
+
+static bool
+hex_digit(char c, uint8_t *value)
+{
+	if (c >= '0' && c <= '9')
+		*value = (uint8_t)(c - '0');
+	else if (c >= 'a' && c <= 'f')
+		*value = (uint8_t)(c - 'a' + 10);
+	else
+		return false;
+	return true;
+}
+
+bool
+strata__segment_name_id(const char *file, struct strata__id *ret)
+{
+	const size_t front = strlen("strata-");
+	uint8_t high, low;
+
+	if (strncmp(file, "strata-", front) != 0)
+		return false;
+	file += front;
+	for (size_t i = 0; i < sizeof(ret->bytes); i++) {
+		if (!hex_digit(file[2 * i], &high) ||
+		    !hex_digit(file[2 * i + 1], &low))
+			return false;
+		ret->bytes[i] = (uint8_t)(high << 4 | low);
+	}
+	return file[2 * sizeof(ret->bytes)] == '-';
 }
 
 /* Not isalnum(): what a name is does not depend on the locale. */
@@ -499,8 +556,8 @@ fail_corrupt(const char *name, const char *why, uint64_t size)
 }
 
 /* An id that the system did not tell, then or now, says nothing. */
-static bool
-is_other_boot(const struct strata__id *id)
+bool
+strata__is_other_boot(const struct strata__id *id)
 {
 	static const struct strata__id unknown;
 	struct strata__id now;
@@ -532,18 +589,18 @@ strata__head_check(const struct strata__head *head, const char *name,
 		return strata__fail(STRATA_ELAYOUT,
 				    "%s has layout %" PRIu32 ".%" PRIu32
 				    ", this library reads %d.x: use the "
-				    "library that made it, or remove the file "
-				    "and create the store again",
+				    "library that made it, or remove the store "
+				    "by `strata destroy --force`",
 				    name, head->layout_major,
 				    head->layout_minor, STRATA_LAYOUT_MAJOR);
 	if (head->kind != (uint32_t)kind)
 		return fail_corrupt(name, "it is a segment of another kind",
 				    size);
-	if (is_other_boot(&head->boot_id))
+	if (strata__is_other_boot(&head->boot_id))
 		return strata__fail(STRATA_EBOOT,
 				    "%s is a leftover of another boot, nobody "
-				    "can use it: remove the file and create the "
-				    "store again",
+				    "can use it: `strata destroy --force` "
+				    "removes the store",
 				    name);
 	if (id != NULL && memcmp(&head->store_id, id, sizeof(*id)) != 0)
 		return fail_corrupt(name, "it is another store's", size);

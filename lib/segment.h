@@ -38,6 +38,14 @@ void strata__segment_name_region(char *buf, const struct strata__id *id,
 void strata__segment_name_pins(char *buf, const struct strata__id *id,
 			       uint32_t uid, uint32_t suffix);
 
+/* The id in the name of a segment that is no catalog; false: it is no such
+ * name. */
+bool strata__segment_name_id(const char *file, struct strata__id *ret);
+/* Calls fn for each name in the folder that begins so, until it returns
+ * something else than 0, which is returned. Tells what it cannot read. */
+int strata__folder_walk(const struct strata__folder *folder, const char *prefix,
+			int (*fn)(const char *file, void *arg), void *arg);
+
 /* Is it a store name? Tells STRATA_ENAME. */
 int strata__store_name_check(const char *name);
 
@@ -100,5 +108,8 @@ void strata__head_stamp(struct strata__head *head, enum strata__kind kind,
 int strata__head_check(const struct strata__head *head, const char *name,
 		       enum strata__kind kind, const struct strata__id *id,
 		       uint64_t generation, uint64_t size);
+
+/* Is that the id of another boot than this one? False if either is unknown. */
+bool strata__is_other_boot(const struct strata__id *id);
 
 #endif

@@ -235,7 +235,8 @@ struct strata_config {
  * @param config how, or NULL for the defaults; borrowed for the call
  *
  * Afterwards every process that may can attach. The store appears whole or not
- * at all; a half-destroyed store of that name is cleared away first.
+ * at all; a half-destroyed store of that name is cleared away first, and so is
+ * what strata_orphans() removes.
  * Cost: some system calls and the reservation of a few MiB.
  * @return 0; STRATA_ENAME; STRATA_EEXIST; STRATA_EINVAL (a size out of range);
  * STRATA_ELIMIT (limit too small for the pools); STRATA_ESHM; STRATA_EDIR;
@@ -253,6 +254,19 @@ STRATA_API int strata_create(const char *name,
  * writer holds the lock; named); -errno.
  */
 STRATA_API int strata_destroy(const char *name);
+
+/**
+ * The same, and if that cannot be done because the store is of another layout
+ * or boot, is damaged, or has unusual rights: removes its catalog, and what bears
+ * its id, unless somebody holds a lock on any of that. What is not the owner's
+ * of the catalog stays; and the segments of a damaged catalog that does not say
+ * its id: strata_orphans() finds those. Idle readers are not noticed; they lose
+ * nothing that they have mapped.
+ * @param name the store
+ * @return what strata_destroy() returns; STRATA_EBUSY (who has it is told);
+ * STRATA_EOWNER (it is another user's, or no regular file).
+ */
+STRATA_API int strata_destroy_forced(const char *name);
 
 enum strata_attach_flags {
 	STRATA_READ = 0,
@@ -322,6 +336,34 @@ struct strata_list_entry {
 STRATA_API int strata_list(int (*fn)(const struct strata_list_entry *entry,
 				     void *arg),
 			   void *arg);
+
+/** What strata_orphans() tells of segments of one id. */
+struct strata_orphan {
+	char id[33]; /**< of the store that they were of, as in their names */
+	uint32_t owner; /**< user id */
+	/** 0: nobody has them. STRATA_EBUSY: somebody has, or is just making
+	 *  the store. Else it cannot be told: STRATA_ELAYOUT, STRATA_ECORRUPT,
+	 *  STRATA_EACCES, STRATA_EOWNER, -errno. */
+	int status;
+	uint64_t files, bytes; /**< that are, or were, to be removed */
+	char why[480];         /**< what it is, or who has it, in words */
+};
+
+/**
+ * Calls fn for segments that no catalog names: of a create or destroy that was
+ * killed, or of a store whose catalog somebody removed. Only those of the
+ * caller's own, for root those of all users. strata_create() and strata_gc()
+ * remove, without a word, what this one removes.
+ * @param remove remove those of status 0, before fn is called
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * @param arg handed to fn
+ * @return 0; what fn returned; STRATA_ENOMEM; -errno when the folder cannot be
+ * read.
+ */
+STRATA_API int strata_orphans(int remove,
+			      int (*fn)(const struct strata_orphan *orphan,
+					void *arg),
+			      void *arg);
 
 /**** reading ****/
 
@@ -1204,7 +1246,8 @@ STRATA_API int strata_verify(struct strata_store *store, int quick,
 /** What strata_gc() did. */
 struct strata_gc_report {
 	uint64_t reclaimed;      /**< bytes of blocks and regions made free */
-	uint64_t given_back;     /**< bytes of memory returned to the system */
+	uint64_t given_back;     /**< bytes of memory returned to the system,
+				      with those of the leftover segments */
 	uint64_t retained;       /**< bytes that readers still keep */
 	uint64_t segments;       /**< leftover segments removed */
 };
@@ -1213,7 +1256,8 @@ struct strata_gc_report {
  * Reclaims everything that no reader needs, shrinks the pools, and removes
  * segments of this store that a dead process left behind. In the store's
  * directory, temporary files of dead writers are removed (.D07.strata.*.tmp;
- * those of living ones are locked); they are not counted.
+ * those of living ones are locked); they are not counted. And what
+ * strata_orphans() finds of stores that are gone.
  * @return 0; STRATA_EACCES; STRATA_ETIMEDOUT; STRATA_EGONE; STRATA_ENOTSUP (no
  * membarrier: nothing can be reclaimed by this process).
  */

@@ -129,7 +129,8 @@ killed(struct kill *kill)
 	     status);
 }
 
-/* Files that neither a second destroy nor a store of the same name removes. */
+/* Files that neither a second destroy nor a store of the same name, the making
+ * of which sweeps, removes. */
 static unsigned
 nr_left(const struct kill *kill)
 {
@@ -170,22 +171,13 @@ trial(struct kill *kill)
 	return nr_left(kill);
 }
 
-/* Whoever is killed before a store has its name, or after it has lost it,
- * leaves what no name leads to. Told; and removed, so that it is counted once.
- */
-static unsigned
+static void
 point_trial(struct kill *kill)
 {
-	unsigned nr = trial(kill);
-
-	if (nr != 0) {
-		printf("\tkilled at '%s', passage %u: %u files of %llu bytes "
-		       "are left, which nothing removes\n",
-		       kill->point, kill->passage, nr,
-		       (unsigned long long)shm_bytes(NULL));
-		shm_clear();
-	}
-	return nr;
+	need(trial(kill) == 0,
+	     "killed at '%s', passage %u: something is left, which nothing "
+	     "removes",
+	     kill->point, kill->passage);
 }
 
 static unsigned

@@ -19,6 +19,7 @@ setup(void)
 }
 
 TestSuite(destroy, .init = setup, .fini = store_teardown, .timeout = 60);
+TestSuite(destroy_forced, .init = setup, .fini = store_teardown, .timeout = 60);
 
 /**** memory, not names ****/
 
@@ -291,17 +292,15 @@ Test(destroy, that_died_is_finished_by_a_create)
 Test(destroy, that_died_behind_the_catalog_leaves_the_lock_only)
 {
 	const struct strata_config config = store_config(8 * MIB);
-	char name[STRATA_SEGMENT_NAME];
 
-	strata__segment_name_lock(name, &store->space.id);
+	must(strata_detach(store)); /* it has the lock segment still */
+	store = NULL;
 	die_in_destroy("destroy.catalog-unlinked");
 	expect_error(strata_destroy(STORE), STRATA_ENOSTORE, "no store");
 	cr_expect_leq(folder_files(false), 1);
 	must(strata_create(STORE, &config));
 	must(strata_destroy(STORE));
-	/* Nothing names it any more: it is whoever cleans the folder's. */
-	unlinkat(folder.fd, name, 0);
-	cr_expect_eq(folder_files(false), 0);
+	cr_expect_eq(folder_files(false), 0, "the create has removed it");
 }
 
 Test(destroy, works_without_a_lock_segment)
@@ -426,6 +425,148 @@ Test(destroy, a_link_more_is_not_the_end)
 		     0);
 	put(1, 0, 'b', 10);
 	cr_expect(has(1, 0, 'b', 10));
+}
+
+/**** by force ****/
+
+static void
+detach_store(void)
+{
+	must(strata_detach(store));
+	store = NULL;
+}
+
+Test(destroy_forced, is_as_any_other_for_a_sound_store)
+{
+	struct strata_reader *reader = reader_open(store);
+
+	must(strata_read_lock(reader));
+	must(strata_destroy_forced(STORE));
+	cr_expect_eq(folder_files(false), 0);
+	cr_expect(reads(reader, 1, 0, 'a', 50000));
+	must(strata_read_unlock(reader));
+	expect_error(strata_destroy_forced(STORE), STRATA_ENOSTORE, "");
+	expect_error(strata_destroy_forced("a/b"), STRATA_ENAME, "");
+}
+
+static void
+patch_catalog(size_t offset, uint32_t value)
+{
+	patch("strata." STORE, offset, &value, sizeof(value));
+}
+
+static void
+expect_forced(int refusal)
+{
+	cr_expect_eq(strata_destroy(STORE), refusal, "%s",
+		     strata_last_error()->sentence);
+	must(strata_destroy_forced(STORE));
+	cr_expect_eq(folder_files(false), 0);
+}
+
+Test(destroy_forced, removes_a_store_of_another_layout)
+{
+	detach_store();
+	patch_catalog(offsetof(struct strata__head, layout_major), 99);
+	expect_forced(STRATA_ELAYOUT);
+}
+
+Test(destroy_forced, removes_a_store_of_another_boot)
+{
+	detach_store();
+	patch_catalog(offsetof(struct strata__head, boot_id), 99);
+	expect_forced(STRATA_EBOOT);
+}
+
+Test(destroy_forced, removes_a_damaged_store)
+{
+	char name[STRATA_SEGMENT_NAME];
+
+	strata__segment_name_lock(name, &store->space.id);
+	detach_store();
+	patch(name, 0, "garbage!", 8);
+	patch_catalog(offsetof(struct strata__catalog, geometry.nr_classes),
+		      99);
+	expect_forced(STRATA_ECORRUPT);
+}
+
+Test(destroy_forced, removes_what_everybody_may_write)
+{
+	detach_store();
+	cr_assert_eq(fchmodat(folder.fd, "strata." STORE, 0666, 0), 0);
+	expect_forced(STRATA_EOWNER);
+}
+
+Test(destroy_forced, says_who_has_it)
+{
+	struct strata_store *other = store_attach(STRATA_READ);
+	struct strata_reader *reader = reader_open(other);
+	unsigned files = folder_files(false);
+	char pid[32];
+
+	snprintf(pid, sizeof(pid), "process %d (", (int)getpid());
+	patch_catalog(offsetof(struct strata__head, boot_id), 99);
+	expect_error(strata_destroy_forced(STORE), STRATA_EBUSY, pid);
+	expect_error(strata_destroy_forced(STORE), STRATA_EBUSY, "writing");
+	detach_store();
+	expect_error(strata_destroy_forced(STORE), STRATA_EBUSY, pid);
+	expect_error(strata_destroy_forced(STORE), STRATA_EBUSY, "reader");
+	cr_expect_eq(folder_files(false), files, "nothing was done");
+	must(strata_reader_close(reader));
+	must(strata_detach(other));
+	expect_forced(STRATA_EBOOT);
+}
+
+Test(destroy_forced, tells_idle_readers)
+{
+	struct strata_store *idle = store_attach(STRATA_READ);
+
+	detach_store();
+	patch_catalog(offsetof(struct strata__head, boot_id), 99);
+	must(strata_destroy_forced(STORE));
+	expect_error(strata_refresh(idle), STRATA_EGONE, "");
+	expect_error(strata_wait(idle, 100, 0), STRATA_EGONE, "");
+	must(strata_detach(idle));
+}
+
+Test(destroy_forced, does_not_know_whose_segments_are_without_an_id)
+{
+	unsigned files = folder_files(false);
+
+	patch_catalog(0, 99);
+	expect_error(strata_destroy_forced(STORE), STRATA_EBUSY, "writing");
+	cr_expect_eq(folder_files(false), files);
+	detach_store();
+	must(strata_destroy_forced(STORE));
+	cr_expect_eq(folder_files(false), files - 1, "the catalog alone");
+}
+
+Test(destroy_forced, leaves_a_sound_store_whose_id_is_borne_twice)
+{
+	char head[72];
+	int fd = openat(folder.fd, "strata." STORE, O_RDONLY | O_CLOEXEC);
+	int copy = openat(folder.fd, "strata.copy", O_CREAT | O_RDWR, 0600);
+
+	detach_store();
+	cr_assert_eq(read(fd, head, sizeof(head)), sizeof(head));
+	cr_assert_eq(write(copy, head, sizeof(head)), sizeof(head));
+	close(fd);
+	close(copy);
+	must(strata_destroy_forced("copy"));
+	store = store_attach(STRATA_WRITE);
+	cr_expect(has(3, 1, 'b', 400000));
+	expect_clean();
+}
+
+Test(destroy_forced, removes_files_of_the_caller_only)
+{
+	cr_assert_eq(symlinkat("nowhere", folder.fd, "strata.link"), 0);
+	cr_assert_eq(mkfifoat(folder.fd, "strata.fifo", 0600), 0);
+	expect_error(strata_destroy_forced("link"), STRATA_EOWNER,
+		     "no regular file");
+	expect_error(strata_destroy_forced("fifo"), STRATA_EOWNER,
+		     "no regular file");
+	cr_expect(has(1, 0, 'a', 50000));
 }
 
 /**** a writer in the middle ****/
