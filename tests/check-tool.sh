@@ -257,6 +257,30 @@ else
 	echo 'note: not root, or no setpriv: observing was not tried'
 fi
 
+# What is left of a store whose catalog was removed, and one that is damaged.
+good create "$store" --quiet
+rm "$shm/strata.$store"
+good list
+prints '^strata-[0-9a-f]*-\*: leftover of .*; `strata gc` removes it$'
+json list
+prints '"removable": true'
+good gc
+prints '^removed 6 leftover segments of stores that are gone, '
+json gc
+prints '"segments": 0'
+test -z "$(ls "$shm")" || fail "left behind: $(ls "$shm")"
+good create "$store" --quiet
+printf 'nonsense' | dd of="$shm/strata.$store" conv=notrunc 2>"$work/dd"
+good list
+prints 'no store; it may be of the store whose catalog'
+noted 'left alone: it may be' gc
+refused 'is damaged' destroy "$store"
+good destroy "$store" --force
+prints "^$store: destroyed"
+good gc --quiet
+test ! -s "$out" || fail '--quiet is not'
+test -z "$(ls "$shm")" || fail "left behind: $(ls "$shm")"
+
 # Output that does not arrive is a failure.
 if test -c /dev/full; then
 	good create "$store"

@@ -183,7 +183,8 @@ cmd_destroy(const struct tool_args *args)
 	struct wanted wanted = {.name = name};
 	bool known = strata_list(wanted_match, &wanted) == 1 &&
 		     wanted.entry.status == 0;
-	int code = strata_destroy(name);
+	int code = args_has(args, KEY_FORCE) ? strata_destroy_forced(name) :
+					       strata_destroy(name);
 
 	if (code != 0)
 		return message_refused(args, name, code);
@@ -198,6 +199,73 @@ cmd_destroy(const struct tool_args *args)
 }
 
 /**** list ****/
+
+/* Collected before anything is printed. */
+struct orphans {
+	struct strata_orphan *list;
+	size_t nr;
+};
+
+static int
+orphan_collect(const struct strata_orphan *orphan, void *arg)
+{
+	struct orphans *orphans = arg;
+
+	orphans->list = x_grow(orphans->list, orphans->nr, sizeof(*orphan));
+	orphans->list[orphans->nr++] = *orphan;
+	return 0;
+}
+
+static int
+orphans_find(const struct tool_args *args, bool remove, struct orphans *ret)
+{
+	int code;
+
+	*ret = (struct orphans){NULL, 0};
+	code = strata_orphans(remove, orphan_collect, ret);
+	if (code == 0)
+		return TOOL_DONE;
+	free(ret->list);
+	return message_refused(args, NULL, code);
+}
+
+static json_t *
+orphans_json(const struct orphans *orphans)
+{
+	json_t *array = json_array();
+
+	for (size_t i = 0; i < orphans->nr; i++) {
+		const struct strata_orphan *o = &orphans->list[i];
+
+		json_array_append_new(
+			array,
+			json_pack("{s:s, s:i, s:I, s:I, s:b, s:o}", "id", o->id,
+				  "owner", (int)o->owner, "files",
+				  (json_int_t)o->files, "bytes",
+				  (json_int_t)o->bytes, "removable",
+				  o->status == 0, "what", json_text(o->why)));
+	}
+	return array;
+}
+
+/* A line for each, behind the table. */
+static void
+orphans_print(const struct orphans *orphans)
+{
+	if (orphans->nr != 0)
+		printf("\n");
+	for (size_t i = 0; i < orphans->nr; i++) {
+		const struct strata_orphan *o = &orphans->list[i];
+		char *why = text_clean(o->why);
+
+		if (o->status == 0)
+			printf("strata-%s-*: %s, %s; `strata gc` removes it\n",
+			       o->id, why, SIZE_TEXT(o->bytes));
+		else
+			printf("strata-%s-*: no store; %s\n", o->id, why);
+		free(why);
+	}
+}
 
 static const struct table_column list_columns[] = {
 	{"STORE", false},   {"OWNER", false}, {"MODE", false},
@@ -232,7 +300,12 @@ list_row(const struct strata_list_entry *entry, void *arg)
 		table_add(table, "%llu", (unsigned long long)entry->version);
 	else
 		table_add(table, "-");
-	table_add(table, "%s", known ? "ok" : strata_strerror(entry->status));
+	/* The library lists no store that is not there: it is marked dead. */
+	table_add(table, "%s",
+		  known ? "ok" :
+		  entry->status == STRATA_ENOSTORE ?
+			  "half destroyed; destroy it once more" :
+			  strata_strerror(entry->status));
 	return 0;
 }
 
@@ -267,21 +340,30 @@ list_item(const struct strata_list_entry *entry, void *arg)
 static int
 list_json(const struct tool_args *args)
 {
-	json_t *stores = json_array();
+	json_t *stores = json_array(), *orphaned;
+	struct orphans orphans;
 	int code = strata_list(list_item, stores);
 
 	if (code != 0) {
 		json_decref(stores);
 		return message_refused(args, NULL, code);
 	}
-	return json_print(json_pack("{s:o}", "stores", stores));
+	if (orphans_find(args, /* remove= */ false, &orphans) != TOOL_DONE) {
+		json_decref(stores);
+		return TOOL_REFUSED;
+	}
+	orphaned = orphans_json(&orphans);
+	free(orphans.list);
+	return json_print(json_pack("{s:o, s:o}", "stores", stores, "orphans",
+				    orphaned));
 }
 
 int
 cmd_list(const struct tool_args *args)
 {
+	struct orphans orphans;
 	struct table table;
-	int code, status = TOOL_DONE;
+	int code, status;
 
 	if (args_has(args, KEY_JSON))
 		return list_json(args);
@@ -291,7 +373,12 @@ cmd_list(const struct tool_args *args)
 	if (code != 0)
 		status = message_refused(args, NULL, code);
 	else
+		status = orphans_find(args, /* remove= */ false, &orphans);
+	if (status == TOOL_DONE) {
 		table_print(&table);
+		orphans_print(&orphans);
+		free(orphans.list);
+	}
 	table_fini(&table);
 	return status;
 }
@@ -358,8 +445,41 @@ gc_print(const struct tool_args *args, const char *name,
 	return TOOL_DONE;
 }
 
-int
-cmd_gc(const struct tool_args *args)
+/* Without a store: what is left of those that are gone. */
+static int
+gc_orphans(const struct tool_args *args)
+{
+	struct orphans orphans;
+	uint64_t files = 0, bytes = 0;
+	json_t *orphaned;
+
+	if (orphans_find(args, /* remove= */ true, &orphans) != TOOL_DONE)
+		return TOOL_REFUSED;
+	for (size_t i = 0; i < orphans.nr; i++) {
+		const struct strata_orphan *o = &orphans.list[i];
+
+		if (o->status != 0) {
+			message_note(args, NULL, "left alone: %s", o->why);
+			continue;
+		}
+		files += o->files;
+		bytes += o->bytes;
+	}
+	orphaned = orphans_json(&orphans);
+	free(orphans.list);
+	if (args_has(args, KEY_JSON))
+		return json_print(json_pack("{s:I, s:I, s:o}", "given_back",
+					    (json_int_t)bytes, "segments",
+					    (json_int_t)files, "orphans",
+					    orphaned));
+	json_decref(orphaned);
+	message_say(args, "removed %s of stores that are gone, %s",
+		    COUNT_TEXT(files, "leftover segment"), SIZE_TEXT(bytes));
+	return TOOL_DONE;
+}
+
+static int
+gc_store(const struct tool_args *args)
 {
 	struct strata_gc_report report = {.reclaimed = 0};
 	const char *name = args->operands[0];
@@ -375,4 +495,10 @@ cmd_gc(const struct tool_args *args)
 	else
 		status = gc_print(args, name, &report);
 	return store_detach(args, store, status);
+}
+
+int
+cmd_gc(const struct tool_args *args)
+{
+	return args->nr_operands == 0 ? gc_orphans(args) : gc_store(args);
 }

@@ -19,6 +19,12 @@ static const struct tool_option create_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
+static const struct tool_option destroy_options[] = {
+	{KEY_FORCE, "force", NULL,
+	 "also one of another layout or boot, or damaged"},
+	{0, NULL, NULL, NULL},
+};
+
 static const struct tool_option pack_options[] = {
 	{KEY_SIMULATE, "simulate", NULL,
 	 "make a text card for each layer without content"},
@@ -100,9 +106,13 @@ const struct tool_command tool_commands[] = {
 		.name = "destroy",
 		.synopsis = "STORE",
 		.summary = "destroy a store; its directory stays",
-		.details = "Read sections that are open stay readable until "
-			   "they end.",
+		.details =
+			"Read sections that are open stay readable until they "
+			"end. With --force a store\n"
+			"that nobody can attach to goes, too, unless somebody "
+			"still holds it.",
 		.example = "strata destroy core",
+		.options = destroy_options,
 		.traits = TOOL_ACTS,
 		.min_operands = 1,
 		.max_operands = 1,
@@ -112,6 +122,9 @@ const struct tool_command tool_commands[] = {
 		.name = "list",
 		.synopsis = "",
 		.summary = "list the stores of this machine",
+		.details = "And your segments that no store has: leftovers of "
+			   "a create or destroy that\n"
+			   "died, and of stores whose catalog was removed.",
 		.example = "strata list",
 		.traits = TOOL_PRINTS,
 		.max_operands = 0,
@@ -303,11 +316,15 @@ const struct tool_command tool_commands[] = {
 	},
 	{
 		.name = "gc",
-		.synopsis = "STORE",
+		.synopsis = "[STORE]",
 		.summary = "give back the memory that no reader needs",
-		.example = "strata gc core",
+		.details = "Without a store: removes your segments that no "
+			   "store has and nobody uses (see\n"
+			   "`strata list`). With one, does that, too.",
+		.example = "strata gc core\n"
+			   "strata gc",
 		.traits = TOOL_PRINTS | TOOL_ACTS | TOOL_ATTACHES,
-		.min_operands = 1,
+		.min_operands = 0,
 		.max_operands = 1,
 		.run = cmd_gc,
 	},

@@ -54,6 +54,7 @@ enum tool_key {
 	KEY_TEXTFILE,
 	KEY_EXPLAIN,
 	KEY_QUICK,
+	KEY_FORCE,
 };
 
 struct tool_option {

@@ -13,7 +13,7 @@ _strata_options() {
 
 # The first column of a table, without its heading.
 _strata_column() {
-	strata "$@" 2>/dev/null | sed -n '2,$s/^ *\([^ ]*\).*/\1/p'
+	strata "$@" 2>/dev/null | sed -n '/^$/q; 2,$s/^ *\([^ ]*\).*/\1/p'
 }
 
 # Whether the operand at a place of a command is a dimension of the store.
