@@ -207,6 +207,7 @@ space_open_catalog(struct strata__space *space, const char *name,
 	if (code != 0)
 		return code;
 	code = catalog_map(space, name, fd, size, flags);
+	STRATA_TESTPOINT("space.catalog-mapped");
 	(void)strata__os_file_id(fd, &space->catalog_id);
 	if (code != 0 || !space->writable)
 		close(fd);
@@ -275,6 +276,18 @@ fail_missing(const struct strata__space *space, const char *file)
 			    space->folder.path, file);
 }
 
+/* Who destroys a store truncates its pools before they lose their names. */
+static int
+fail_short(const struct strata__space *space, const char *file, uint64_t size)
+{
+	if (is_dead(space->catalog))
+		return fail_dead(space->geometry->name);
+	strata__fail(STRATA_ECORRUPT, "%s/%s is too short", space->folder.path,
+		     file);
+	strata__error()->size = size;
+	return STRATA_ECORRUPT;
+}
+
 /* Opens a segment whose head is in its first page, and checks it. */
 static int
 space_open_segment(const struct strata__space *space, const char *file,
@@ -292,8 +305,11 @@ space_open_segment(const struct strata__space *space, const char *file,
 		return fail_missing(space, file);
 	if (code != 0)
 		return code;
+	STRATA_TESTPOINT("space.segment-opened");
 	code = strata__os_pread(fd, &head, sizeof(head), 0);
-	if (code != 0)
+	if (code == -ENODATA)
+		code = fail_short(space, file, size);
+	else if (code != 0)
 		strata__fail_errno(-code, "cannot read %s", file);
 	else
 		code = strata__head_check(&head, file, kind, &space->id,

@@ -441,6 +441,64 @@ Test(attach, refuses_a_pool_of_another_store)
 	expect_refused(STRATA_ECORRUPT, "another store's");
 }
 
+Test(attach, refuses_a_pool_that_was_truncated)
+{
+	struct strata_store *other;
+
+	cr_assert_eq(ftruncate(store->space.pool_fd[2], 0), 0);
+	expect_error(strata_attach(STORE, 0, &other), STRATA_ECORRUPT,
+		     "is too short");
+}
+
+static void
+destroy_now(const char *point)
+{
+	if (!is_point(point, "space.catalog-mapped"))
+		return;
+	strata__testpoint = NULL;
+	must(strata_destroy(STORE));
+}
+
+Test(attach, tells_that_the_store_is_destroyed_meanwhile)
+{
+	struct strata_store *other;
+
+	strata__testpoint = destroy_now;
+	expect_error(strata_attach(STORE, 0, &other), STRATA_ENOSTORE,
+		     "was destroyed");
+}
+
+static void
+destroy_under_it(const char *point)
+{
+	if (is_point(point, "space.segment-opened")) {
+		strata__testpoint = NULL;
+		must(strata_destroy(STORE));
+	}
+}
+
+/* A pool is truncated before it loses its name. */
+Test(attach, tells_that_a_pool_is_truncated_meanwhile)
+{
+	struct strata_store *other;
+
+	strata__testpoint = destroy_under_it;
+	expect_error(strata_attach(STORE, 0, &other), STRATA_ENOSTORE,
+		     "was destroyed");
+}
+
+Test(attach, refuses_a_pool_of_another_generation)
+{
+	const uint64_t generation = 2;
+	struct strata_store *other;
+	char name[STRATA_SEGMENT_NAME];
+
+	strata__segment_name_pool(name, &store->space.id, 1);
+	patch(name, offsetof(struct strata__head, generation), &generation, 8);
+	expect_error(strata_attach(STORE, 0, &other), STRATA_ECORRUPT,
+		     "is of another generation");
+}
+
 Test(attach, only_writers_need_the_lock_segment)
 {
 	struct strata_store *other;
