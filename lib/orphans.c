@@ -12,6 +12,7 @@
 
 #include "error.h"
 #include "remains.h"
+#include "testpoint.h"
 
 /**** catalogs ****/
 
@@ -50,6 +51,19 @@ struct naming {
 
 /* Only catalogs of whoever owns the segments, and of those whom attach trusts,
  * count: a stranger could name any id. */
+static bool
+counts(uint32_t catalog_owner, uint32_t owner)
+{
+	return catalog_owner == owner || catalog_owner == 0 ||
+		catalog_owner == geteuid();
+}
+
+static bool
+is_our_want(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM;
+}
+
 static int
 catalog_names(const char *file, void *arg)
 {
@@ -61,13 +75,12 @@ catalog_names(const char *file, void *arg)
 	if (naming->but != NULL && strcmp(file, naming->but) == 0)
 		return 0;
 	code = catalog_head(naming->folder, file, &head, &owner);
-	if (code == 0 || (owner != naming->owner && owner != 0 &&
-			  owner != geteuid()))
+	if (code == 0 || !counts(owner, naming->owner))
 		return 0;
 	if (code > 0 && head.magic == STRATA_MAGIC)
 		return memcmp(&head.store_id, naming->id,
 			      sizeof(head.store_id)) == 0;
-	if (owner != naming->owner)
+	if (owner != naming->owner && !is_our_want(-code))
 		return 0;
 	if (code < 0)
 		return strata__fail(STRATA_EACCES,
@@ -93,25 +106,24 @@ strata__remains_are_named(const struct strata__remains *remains,
 
 /**** ids ****/
 
+/* An id, and who owns the catalog that bears it. */
+struct named {
+	struct strata__id id;
+	uint32_t owner;
+};
+
 struct ids {
-	struct strata__id *list;
+	const struct strata__folder *folder;
+	struct named *list;
 	size_t nr, max;
 };
 
 static int
-id_add(const char *file, void *arg)
+id_add(struct ids *ids, const struct strata__id *id, uint32_t owner)
 {
-	struct ids *ids = arg;
-	struct strata__id id;
-
-	if (!strata__segment_name_id(file, &id))
-		return 0;
-	for (size_t i = ids->nr; i-- > 0;)
-		if (memcmp(&ids->list[i], &id, sizeof(id)) == 0)
-			return 0;
 	if (ids->nr == ids->max) {
 		size_t max = ids->max > 0 ? 2 * ids->max : 16;
-		void *list = reallocarray(ids->list, max, sizeof(id));
+		void *list = reallocarray(ids->list, max, sizeof(*ids->list));
 
 		if (list == NULL)
 			return strata__fail(STRATA_ENOMEM,
@@ -119,8 +131,48 @@ id_add(const char *file, void *arg)
 		ids->list = list;
 		ids->max = max;
 	}
-	ids->list[ids->nr++] = id;
+	ids->list[ids->nr].id = *id;
+	ids->list[ids->nr++].owner = owner;
 	return 0;
+}
+
+static int
+id_of_segment(const char *file, void *arg)
+{
+	struct ids *ids = arg;
+	struct strata__id id;
+
+	if (!strata__segment_name_id(file, &id))
+		return 0;
+	for (size_t i = ids->nr; i-- > 0;)
+		if (memcmp(&ids->list[i].id, &id, sizeof(id)) == 0)
+			return 0;
+	return id_add(ids, &id, 0);
+}
+
+static int
+id_of_catalog(const char *file, void *arg)
+{
+	struct ids *ids = arg;
+	struct strata__head head;
+	uint32_t owner = 0;
+
+	if (catalog_head(ids->folder, file, &head, &owner) != 1 ||
+	    head.magic != STRATA_MAGIC)
+		return 0;
+	return id_add(ids, &head.store_id, owner);
+}
+
+/* It is a store, as most are. */
+static bool
+is_named(const struct ids *catalogs, const struct strata__id *id,
+	 uint32_t owner)
+{
+	for (size_t i = 0; i < catalogs->nr; i++)
+		if (memcmp(&catalogs->list[i].id, id, sizeof(*id)) == 0 &&
+		    counts(catalogs->list[i].owner, owner))
+			return true;
+	return false;
 }
 
 /**** orphans ****/
@@ -165,23 +217,26 @@ orphan_fill(const struct strata__remains *remains, int status,
 /* Looks at the segments of one id; and removes them. 1: there is something to
  * tell; 0: it is a store, nothing, or a stranger's. */
 static int
-orphan_judge(const struct strata__folder *folder, const struct strata__id *id,
+orphan_judge(const struct ids *catalogs, const struct strata__id *id,
 	     bool remove, struct strata_orphan *ret)
 {
-	struct strata__remains remains = {.folder = folder, .id = *id};
+	const struct strata__folder *folder = catalogs->folder;
+	struct strata__remains remains = {.owner = 0};
 	int code;
 
 	if (strata__remains_owner(folder, id, &remains.owner) != 0 ||
 	    (remains.owner != geteuid() && geteuid() != 0))
 		return 0;
-	/* Before they are touched: it is a store, mostly. */
-	if (strata__remains_are_named(&remains, NULL) == 1)
+	if (is_named(catalogs, id, remains.owner))
 		return 0;
+	STRATA_TESTPOINT("orphans.unnamed");
 	code = strata__remains_take(folder, id, remains.owner,
 				    /* force= */ false, &remains);
-	if (code == -ENOENT)
+	/* In a user namespace root may not look at what is others'. */
+	if (code == -ENOENT ||
+	    (code == STRATA_EACCES && remains.owner != geteuid()))
 		return 0;
-	/* Again, now that nobody is making it any more. */
+	/* Now that nobody is making it any more. */
 	if (code == 0)
 		code = strata__remains_are_named(&remains, NULL);
 	if (code == 1) {
@@ -204,14 +259,19 @@ orphans_walk(const struct strata__folder *folder, bool remove,
 	     int (*fn)(const struct strata_orphan *orphan, void *arg),
 	     void *arg)
 {
+	struct ids ids = {.folder = folder}, catalogs = {.folder = folder};
 	struct strata_orphan orphan;
-	struct ids ids = {NULL, 0, 0};
-	int code = strata__folder_walk(folder, "strata-", id_add, &ids);
+	int code = strata__folder_walk(folder, "strata-", id_of_segment, &ids);
 
+	if (code == 0)
+		code = strata__folder_walk(folder, "strata.", id_of_catalog,
+					   &catalogs);
 	for (size_t i = 0; code == 0 && i < ids.nr; i++)
-		if (orphan_judge(folder, &ids.list[i], remove, &orphan) == 1)
+		if (orphan_judge(&catalogs, &ids.list[i].id, remove, &orphan) ==
+		    1)
 			code = fn(&orphan, arg);
 	free(ids.list);
+	free(catalogs.list);
 	return code;
 }
 

@@ -384,6 +384,29 @@ Test(destroy, a_catalog_that_is_renamed_after_a_while_is_the_end)
 	expect_gone_under_all();
 }
 
+/* In one tick, so that both times of change are the same. */
+Test(destroy, a_catalog_that_is_renamed_after_another_change_is_the_end)
+{
+	struct strata_txn *txn;
+
+	for (unsigned i = 0; i < 20; i++) {
+		txn = txn_begin();
+		must(strata_put(txn, 1, 1, NULL, "x", 1, 0));
+		cr_assert_eq(fchmod(store->space.catalog_fd, 0600), 0);
+		put(1, 0, 'a', 10);
+		cr_assert_eq(renameat(folder.fd, "strata." STORE, folder.fd,
+				      "other"),
+			     0);
+		expect_error(strata_txn_commit(txn, NULL), STRATA_EGONE, "");
+		strata_txn_abort(txn);
+		cr_assert_eq(unlinkat(folder.fd, "other", 0), 0);
+		must(strata_detach(store));
+		must(strata_create(STORE,
+				   &(struct strata_config){.limit = 8 * MIB}));
+		store = store_attach(STRATA_WRITE);
+	}
+}
+
 Test(destroy, a_catalog_that_is_removed_is_the_end)
 {
 	const struct strata_config config = store_config(8 * MIB);

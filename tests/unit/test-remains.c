@@ -197,6 +197,35 @@ Test(remains, of_a_create_of_this_process_are_its_own)
 	must(strata_destroy("made"));
 }
 
+static struct proc *made_meanwhile;
+
+static void
+let_it_finish(const char *point)
+{
+	if (!is_point(point, "orphans.unnamed"))
+		return;
+	strata__testpoint = NULL;
+	proc_continue(made_meanwhile);
+	cr_assert_eq(proc_wait(made_meanwhile), 0);
+}
+
+/* It had no catalog when the sweep looked first. */
+Test(remains, are_none_if_the_create_ends_during_the_sweep)
+{
+	struct strata_store *made;
+	struct proc child;
+
+	stop_signal = SIGSTOP;
+	proc_start(&child, run_create, (void *)create_points[2]);
+	proc_wait_stopped(&child);
+	made_meanwhile = &child;
+	strata__testpoint = let_it_finish;
+	cr_expect_eq(orphans(/* remove= */ true).nr, 0);
+	must(strata_attach("made", STRATA_WRITE, &made));
+	must(strata_detach(made));
+	must(strata_destroy("made"));
+}
+
 static struct proc *parent_of_child;
 
 static void
