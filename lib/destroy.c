@@ -48,7 +48,8 @@ anybody_pins(struct strata__scan *scan)
 }
 
 /* Not under a loader that is at work in it, and has it mapped: it holds byte 0,
- * and learns at its swap that the store is gone. */
+ * and learns at its swap that the store is gone. Asked and not locked: a read
+ * lock, which any reader can have, is not in the way (see segtab.c). */
 static void
 truncate_file(const struct strata__space *space, const char *name)
 {
@@ -57,7 +58,7 @@ truncate_file(const struct strata__space *space, const char *name)
 
 	if (fd < 0)
 		return; /* gone already, or not ours: unlinking is enough */
-	if (strata__os_lock_try(fd, 0, 1) == 0)
+	if (strata__os_is_locked(fd, 0, 1) == 0)
 		(void)strata__os_truncate(fd, 0);
 	close(fd);
 }

@@ -18,8 +18,8 @@
 /*
  * A life of an entry: FREE, BUILDING, ALLOCATED, RETIRED, DYING, FREE; or from
  * BUILDING straight to DYING. What may last (filling, truncating) is done
- * outside of the writer lock, and who does it holds byte 0 of the file, so that
- * the others can tell somebody at work from somebody dead.
+ * outside of the writer lock. Who fills a file holds byte 0 of it, so that the
+ * others can tell somebody at work from somebody dead.
  *
  * Outside of the lock an entry may become another's under our eyes. A
  * generation is never used twice and never comes back from DYING, so what was
@@ -534,6 +534,19 @@ open_region(const struct strata__space *space, uint64_t generation,
 				    ret_fd, &size);
 }
 
+/*
+ * Does its builder still have it? Asked, and not locked in turn: whoever may
+ * read the store can have a read lock on it for as long as he likes, which would
+ * be in our way. His kind of lock is not in the way of the question. Who asks
+ * needs no lock of his own: a file that its builder has left is nobody's to fill
+ * any more, and two who truncate it do no harm.
+ */
+static bool
+is_at_work(int fd)
+{
+	return strata__os_is_locked(fd, 0, 1) != 0;
+}
+
 /* The file's memory goes; its name too, unless the folder is sticky and the
  * file another's. */
 static bool
@@ -562,7 +575,7 @@ strata__segtab_bury(struct strata__space *space, uint32_t index)
 	code = open_region(space, generation, /* writable= */ true, &fd);
 	if (code != 0)
 		return code == -ENOENT;
-	if (strata__os_lock_try(fd, 0, 1) == 0)
+	if (!is_at_work(fd))
 		buried = destroy_file(space, generation, fd);
 	close(fd);
 	return buried;
@@ -717,7 +730,7 @@ sweep_file(struct strata__space *space, uint64_t generation)
 	if (is_entered(space, generation) ||
 	    open_region(space, generation, /* writable= */ true, &fd) != 0)
 		return false;
-	if (strata__os_lock_try(fd, 0, 1) == 0)
+	if (!is_at_work(fd))
 		gone = destroy_file(space, generation, fd);
 	close(fd);
 	return gone;

@@ -51,8 +51,8 @@ void strata__segtab_retire(struct strata__space *space, uint32_t index,
 
 /*
  * Giving back. doom: under the lock, dirty: BUILDING or RETIRED becomes DYING.
- * bury: outside the lock: locks byte 0, truncates and unlinks; false: it is not
- * dying, or somebody else is at it, or we may not. A segment whose file is gone
+ * bury: outside the lock: truncates and unlinks; false: it is not dying, or its
+ * builder still has it, or we may not. A segment whose file is gone
  * is buried already. forget: under the lock, dirty: DYING becomes FREE, bytes
  * uncharged; nothing happens when the entry is another's by now, which is so
  * when its file is not buried.

@@ -84,6 +84,24 @@ Test(destroy, gives_memory_back_under_idle_readers)
 	store = NULL;
 }
 
+Test(destroy, gives_memory_back_under_read_locks)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	struct held held;
+
+	hold(&held);
+	for (unsigned i = 0; i < held.nr; i++)
+		if (strstr(held.names[i], "-pool") != NULL ||
+		    strstr(held.names[i], "-region") != NULL)
+			cr_assert_eq(fcntl(held.fds[i], F_OFD_SETLK, &lock), 0);
+	must(strata_detach(store));
+	store = NULL;
+	must(strata_destroy(STORE));
+	cr_expect_eq(folder_files(false), 0, "no name is left");
+	cr_expect_eq(bytes_held(&held, "-pool"), 0);
+	cr_expect_eq(bytes_held(&held, "-region"), 0);
+}
+
 Test(destroy, keeps_what_a_section_reads)
 {
 	struct strata_reader *reader = reader_open(store);

@@ -418,6 +418,37 @@ Test(segtab, who_is_at_it_is_left_to_it)
 	check_all();
 }
 
+/* Who may read the store can lock all of it, as readers lock. */
+static int
+lock_as_reader(uint64_t generation)
+{
+	struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	char name[STRATA_SEGMENT_NAME];
+	int fd;
+
+	strata__segment_name_region(name, &space->id, generation);
+	fd = openat(space->folder.fd, name, O_RDONLY | O_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(fcntl(fd, F_OFD_SETLK, &lock), 0);
+	return fd;
+}
+
+Test(segtab, read_locks_keep_nobody_from_burying)
+{
+	struct strata__building a = make(1 * MIB, 1);
+	struct strata__building lost = make(1 * MIB, 1);
+	int fd = lock_as_reader(a.generation);
+	int lost_fd = lock_as_reader(lost.generation);
+
+	give_back(a.index);
+	cr_assert_not(has_file(a.generation));
+	atomic_store(&entry(lost.index)->record.state, STRATA_FREE);
+	cr_assert_eq(strata__segtab_sweep(space), 1);
+	cr_assert_not(has_file(lost.generation));
+	close(lost_fd);
+	close(fd);
+}
+
 Test(segtab, nothing_is_forgotten_before_it_is_buried)
 {
 	struct strata__building a = make(1 * MIB, 1);
