@@ -15,9 +15,9 @@
 
 /*
  * Anybody may make files in a folder like /dev/shm. So a name is no proof: a
- * segment is followed if its owner may read the store, and if it has the right
- * size; an owner has a quota; and what its owner does to keep us from reading it
- * is his readers' loss. Only what we ourselves lack (descriptors, memory, the
+ * segment is followed if its owner may read the store, whatever its size; an
+ * owner has a quota; and what its owner does to keep us from reading it is his
+ * readers' loss. Only what we ourselves lack (descriptors, memory, the
  * store's group) stops the scan: to go on would free under living readers.
  */
 
@@ -115,7 +115,19 @@ is_our_fault(const struct strata__rcu *rcu, const struct stat *st, int err)
 		(err == EACCES && is_meant_for_us(rcu->space->geometry, st));
 }
 
-/* The segment's descriptor; -1: vandalised or gone, not to be followed. */
+static unsigned
+nr_listed_of(const struct strata__rcu *rcu, uint32_t owner)
+{
+	unsigned nr = 0;
+
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		nr += rcu->files[i].fd >= 0 && rcu->files[i].listed &&
+			rcu->files[i].owner == owner;
+	return nr;
+}
+
+/* The segment's descriptor; -1: vandalised or gone, not to be followed. One more
+ * than its owner's share is not even opened: there may be thousands. */
 static int
 pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 	       int *ret_fd)
@@ -127,8 +139,8 @@ pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 	*ret_fd = -1;
 	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) != 0 ||
 	    !S_ISREG(st->st_mode) ||
-	    (uint64_t)st->st_size != geometry->pins_size ||
-	    !strata__pins_are_followed(geometry, st))
+	    !strata__pins_are_followed(geometry, st) ||
+	    nr_listed_of(rcu, st->st_uid) >= STRATA_PINS_FILES_PER_USER)
 		return 0;
 	fd = openat(folder, name,
 		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
@@ -196,17 +208,6 @@ pins_file_place(struct strata__rcu *rcu, uint32_t owner)
 		return NULL;
 	rcu->files = files;
 	return &files[rcu->nr_files++];
-}
-
-static unsigned
-nr_listed_of(const struct strata__rcu *rcu, uint32_t owner)
-{
-	unsigned nr = 0;
-
-	for (size_t i = 0; i < rcu->nr_files; i++)
-		nr += rcu->files[i].fd >= 0 && rcu->files[i].listed &&
-			rcu->files[i].owner == owner;
-	return nr;
 }
 
 static void

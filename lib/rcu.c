@@ -233,7 +233,9 @@ pins_open(struct strata__space *space, uint32_t suffix, int *ret_fd)
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    space->geometry->name);
 	}
-	return pins_open_ours(space, name, ret_fd);
+	ret = pins_open_ours(space, name, ret_fd);
+	/* Gone already: somebody plays with this name. */
+	return ret == -ENOENT ? -EEXIST : ret;
 }
 
 /**** chunks ****/

@@ -38,8 +38,12 @@ scan_add(struct strata__scan *scan, const struct strata__pin *pin)
 	return 0;
 }
 
-/* Reads a whole segment into the buffer. A truncated one holds no readers that
- * could be helped; whatever else fails is an error. */
+/*
+ * Reads a whole segment into the buffer. One that was cut off is read as far as
+ * it goes: the pins in what is left stand, and their readers would not notice
+ * that they protect nothing. Those behind are 0, and if the segment is made
+ * longer again their readers find them so. Whatever else fails is an error.
+ */
 static int
 scan_load(struct strata__rcu *rcu, const struct strata__pins_file *file,
 	  bool *ret_loaded)
@@ -55,9 +59,13 @@ scan_load(struct strata__rcu *rcu, const struct strata__pins_file *file,
 	if (rcu->buffer == NULL)
 		return strata__fail(STRATA_ENOMEM, "no memory for a scan");
 	ret = strata__os_pread(file->fd, rcu->buffer, size, 0);
+	if (ret == -ENODATA) {
+		memset(rcu->buffer, 0, size);
+		ret = strata__os_pread(file->fd, rcu->buffer, size, 0);
+	}
 	if (ret != 0 && ret != -ENODATA)
 		return strata__pins_unreadable(file->owner, -ret);
-	*ret_loaded = ret == 0;
+	*ret_loaded = true;
 	return 0;
 }
 
