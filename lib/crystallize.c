@@ -197,6 +197,23 @@ file_write(struct crystal *crystal, const char *directory, const char *path)
 	return strata__newfile_finish(&file);
 }
 
+/* Who lost its pin may have copied what was no more: such an image is neither
+ * for the directory nor for the store. */
+static int
+check_pin(const struct crystal *crystal)
+{
+	const struct strata_reader *reader = crystal->reader;
+
+	if (atomic_load_explicit(&reader->slot->pin, memory_order_relaxed) ==
+	    reader->pin)
+		return 0;
+	return strata__fail(STRATA_EPIN,
+			    "the pin of the version that dimension %u is built "
+			    "from was overwritten by another process of this "
+			    "user: nothing was crystallised",
+			    crystal->info.id);
+}
+
 static int
 make_durable(struct crystal *crystal)
 {
@@ -239,6 +256,8 @@ build(struct crystal *crystal)
 		ret = strata__built_seal(crystal->store, "the new region",
 					 crystal->progress, &crystal->built);
 	STRATA_TESTPOINT("crystallize.sealed");
+	if (check_pin(crystal) != 0)
+		ret = STRATA_EPIN; /* whatever else was wrong came of it */
 	if (ret == 0)
 		ret = make_durable(crystal);
 	STRATA_TESTPOINT("crystallize.durable");

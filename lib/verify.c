@@ -428,8 +428,12 @@ verify_pinned(struct verify *verify)
 		ret = strata__progress_finish(&verify->progress);
 		verify_fini(verify);
 	}
-	strata_read_unlock(verify->reader);
-	return ret;
+	if (ret != 0) {
+		strata_read_unlock(verify->reader);
+		return ret;
+	}
+	/* Without its pin it may have looked at what was no more. */
+	return strata_read_unlock(verify->reader);
 }
 
 int

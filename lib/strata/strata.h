@@ -871,9 +871,10 @@ struct strata_work {
  * @return 0 (also when there was nothing to do: all is in the region, and the
  * directory's file has the same bytes); STRATA_ENODIM; STRATA_EIMMUTABLE;
  * STRATA_ELIMIT, STRATA_ESHM; STRATA_EBUSY; STRATA_EGONE; STRATA_EDIR (another
- * store adopted the directory); -errno (of the directory's file; of a full disk
- * with bytes needed and free). On failure the store is as it was, and no
- * temporary file is left. The file has the store's mode and group.
+ * store adopted the directory); STRATA_EPIN as strata_read_unlock(); -errno (of
+ * the directory's file; of a full disk with bytes needed and free). On failure
+ * the store is as it was, and no temporary file is left. The file has the
+ * store's mode and group.
  */
 STRATA_API int strata_crystallize(struct strata_store *store,
 				  uint32_t dimension);
@@ -1235,8 +1236,8 @@ struct strata_verify_report {
  * @param progress called with bytes done and to do, as that of struct
  * strata_work is; with STRATA_WRITE under the writer lock. Or NULL
  * @return 0 also when errors were found: look at the report; STRATA_EGONE;
- * STRATA_ECANCELED (the report is untouched);
- * STRATA_ETIMEDOUT; STRATA_ENOMEM.
+ * STRATA_ECANCELED (the report is untouched); STRATA_ETIMEDOUT; STRATA_ENOMEM;
+ * STRATA_EPIN as strata_read_unlock().
  */
 STRATA_API int strata_verify(struct strata_store *store, int quick,
 			     int (*progress)(uint64_t done, uint64_t total,

@@ -324,6 +324,21 @@ patch(const char *name, uint64_t offset, const void *data, size_t size)
 	patch_path(file_path(name), offset, data, size);
 }
 
+/* What another process of this user may do: the pins of all its readers are
+ * another version's. */
+static inline void
+pins_overwrite(void)
+{
+	uint64_t pin = UINT64_C(7) << STRATA_VERSION_BITS | 1;
+	char name[STRATA_SEGMENT_NAME];
+
+	strata__segment_name_pins(name, &store->space.id, geteuid(), 0);
+	for (uint32_t i = 0; i < store->space.geometry->readers; i++)
+		patch(name,
+		      STRATA_PINS_SLOTS + i * sizeof(struct strata__slot),
+		      &pin, sizeof(pin));
+}
+
 /**** processes ****/
 
 /* What a hook waits for, and how often it came. */

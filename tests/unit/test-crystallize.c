@@ -389,6 +389,21 @@ bytes_of(const char *path, size_t *ret_size)
 	return bytes;
 }
 
+Test(crystallize_dir, what_lost_its_pin_is_neither_file_nor_region)
+{
+	three_layers();
+	meanwhile = pins_overwrite;
+	meanwhile_at = "crystallize.emitted";
+	strata__testpoint = hook;
+	expect_error(strata_crystallize(store, 9), STRATA_EPIN, "overwritten");
+	cr_assert_null(strata__testpoint, "it came there");
+	cr_expect_neq(access(own_path(), F_OK), 0, "no file");
+	cr_expect_eq(dimension_now(9).state, STRATA_DIMENSION_PROTO);
+	expect_clean();
+	must(strata_crystallize(store, 9));
+	expect_clean();
+}
+
 Test(crystallize_dir, the_file_is_the_region_byte_by_byte)
 {
 	char name[STRATA_SEGMENT_NAME];

@@ -195,6 +195,25 @@ Test(verify, can_be_cancelled)
 	expect_clean();
 }
 
+static int
+overwrite(uint64_t done, uint64_t total, void *arg)
+{
+	(void)done;
+	(void)total;
+	(void)arg;
+	pins_overwrite();
+	return 0;
+}
+
+Test(verify, says_nothing_of_what_it_read_without_its_pin)
+{
+	struct strata_verify_report report;
+
+	expect_error(strata_verify(store, 0, overwrite, NULL, &report),
+		     STRATA_EPIN, "overwritten");
+	expect_clean();
+}
+
 Test(verify, needs_a_store_that_is_there)
 {
 	struct strata_store *other = store_attach(STRATA_READ);
