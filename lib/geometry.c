@@ -23,6 +23,8 @@
 
 #define READERS_DEFAULT 1024u
 #define READERS_MAX     65536u
+#define PINS_SIZE_MAX   (STRATA_PINS_SLOTS + \
+			 READERS_MAX * sizeof(struct strata__slot))
 #define SEGMENTS_MIN    UINT64_C(1024)
 #define SEGMENTS_MAX    UINT64_C(32768)
 /* One entry of the segment table for each so many bytes of the limit. */
@@ -359,12 +361,14 @@ check_sizes(const struct strata__geometry *g, uint64_t size)
 	if (g->lock_size < sizeof(struct strata__lock) ||
 	    g->lock_size % STRATA_PAGE != 0)
 		return "size of the lock segment";
-	if (g->first_limit > g->max_limit || g->max_limit > MAX_LIMIT_MAX)
+	if (g->first_limit == 0 || g->first_limit > g->max_limit ||
+	    g->max_limit > MAX_LIMIT_MAX)
 		return "limits";
 	if (g->readers == 0 || g->readers > READERS_MAX ||
 	    g->readers % STRATA_CHUNK_SLOTS != 0 ||
 	    !fits(STRATA_PINS_SLOTS, g->readers, sizeof(struct strata__slot),
-		  g->pins_size))
+		  g->pins_size) ||
+	    g->pins_size > PINS_SIZE_MAX || g->pins_size % STRATA_PAGE != 0)
 		return "reader slots";
 	if (g->nr_classes == 0 || g->nr_classes > STRATA_CLASSES_MAX)
 		return "number of pools";

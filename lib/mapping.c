@@ -384,3 +384,21 @@ strata__space_is_mapped(struct strata__space *space, uint64_t ref)
 	pthread_mutex_unlock(&space->map_mutex);
 	return found;
 }
+
+bool
+strata__space_region(struct strata__space *space, uint32_t index,
+		     uint64_t generation, uint64_t *ret_place,
+		     uint64_t *ret_size)
+{
+	const struct strata__mapping *m = &space->mapped[index];
+	bool found;
+
+	pthread_mutex_lock(&space->map_mutex);
+	found = generation != 0 && m->generation == generation;
+	if (found) {
+		*ret_place = m->place;
+		*ret_size = m->size;
+	}
+	pthread_mutex_unlock(&space->map_mutex);
+	return found;
+}

@@ -324,14 +324,12 @@ strata__pool_retire(struct strata__space *space,
 {
 	struct strata__counters *counters = &space->catalog->counters;
 	struct strata__class_counters *class_;
-	uint64_t height = strata__count(&counters->nr_retired);
 
 	if (!block_is(space, block, STRATA_ALLOCATED))
 		return;
 	strata__record_retire(strata__block_record(space, block), version);
-	strata__retired_list(space)[height] =
-		STRATA_RETIRED_ITEM(block->class_, block->index);
-	strata__count_set(&counters->nr_retired, height + 1);
+	strata__retired_push(space,
+			     STRATA_RETIRED_ITEM(block->class_, block->index));
 	class_ = &counters->classes[block->class_];
 	strata__count_sub(&class_->live, block->run);
 	strata__count_add(&class_->retired, block->run);

@@ -68,6 +68,19 @@ void strata__pool_retire(struct strata__space *space,
 void strata__pool_reclaim(struct strata__space *space,
 			  const struct strata__block *block);
 
+/**** the retired list (pool-hints.c) ****/
+
+/* Items of blocks and of segments (STRATA_RETIRED_ITEM): a hint where the
+ * records are that say RETIRED, so each is believed as far as its record agrees.
+ * Adds one; the record says RETIRED already. */
+void strata__retired_push(struct strata__space *space, uint32_t item);
+/* Is it one that the list may have: a record that is there and says RETIRED? */
+bool strata__retired_is_sane(const struct strata__space *space, uint32_t item);
+/* Makes the list anew if its height or any item is nonsense. */
+void strata__retired_mend(struct strata__space *space);
+/* Makes it anew from the records (recovery). */
+void strata__retired_rebuild(struct strata__space *space);
+
 /**** recovery (pool-hints.c) ****/
 
 /* Rebuilds free stacks, and the counters live, retired, grown, nr_free from the

@@ -140,6 +140,7 @@ strata__reclaim(struct strata_store *store, uint64_t *ret_freed)
 
 	if (ret_freed != NULL)
 		*ret_freed = 0;
+	strata__retired_mend(&store->space);
 	if (strata__count(&counters->nr_retired) == 0) {
 		store->commits_since_reclaim = 0;
 		store->retired_mark = 0;
@@ -199,6 +200,7 @@ blame_readers(struct strata_store *store)
 	struct strata__scan scan;
 	struct strata__pin *worst;
 
+	strata__retired_mend(&store->space);
 	if (strata__count(&store->space.catalog->counters.nr_retired) == 0)
 		return;
 	if (strata__scan_take(&store->rcu, &scan) != 0) {
@@ -229,7 +231,8 @@ strata__sweep_segments(struct strata_store *store)
 
 	if (strata__folder_mend(&space->folder) != 0)
 		return 0;
-	for (uint32_t i = 0; i < high; i++) {
+	for (uint32_t i = 0; i < high && i < space->geometry->nr_segments;
+	     i++) {
 		struct strata__record *record =
 			&strata__segments(space)[i].record;
 		uint32_t state = atomic_load_explicit(&record->state,

@@ -185,45 +185,6 @@ mend_segments(struct recovery *recovery)
 /**** lists and counters ****/
 
 static void
-list_push(struct strata__space *space, uint32_t item)
-{
-	struct strata__counters *counters = &space->catalog->counters;
-	uint64_t nr = strata__count(&counters->nr_retired);
-
-	strata__retired_list(space)[nr] = item;
-	strata__count_set(&counters->nr_retired, nr + 1);
-}
-
-static void
-list_class(struct strata__space *space, uint32_t class_)
-{
-	struct strata__blocks blocks;
-
-	strata__blocks_init(&blocks, space, class_);
-	while (strata__blocks_next(&blocks))
-		if (blocks.state == STRATA_RETIRED)
-			list_push(space,
-				  STRATA_RETIRED_ITEM(class_,
-						      (uint32_t)blocks.index));
-}
-
-static void
-list_rebuild(struct strata__space *space)
-{
-	struct strata__segment *segments = strata__segments(space);
-
-	strata__count_set(&space->catalog->counters.nr_retired, 0);
-	for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
-		list_class(space, i);
-	for (uint32_t i = 0; i < space->geometry->nr_segments; i++)
-		if (atomic_load_explicit(&segments[i].record.state,
-					 memory_order_acquire) ==
-		    STRATA_RETIRED)
-			list_push(space, STRATA_RETIRED_ITEM(
-						 STRATA_RETIRED_SEGMENT, i));
-}
-
-static void
 reserved_recount(struct strata__space *space)
 {
 	struct strata__counters *counters = &space->catalog->counters;
@@ -256,7 +217,7 @@ strata__recover(struct strata_store *store)
 		mend_segments(&recovery);
 		STRATA_TESTPOINT("recover.mended");
 		strata__pool_rebuild(space);
-		list_rebuild(space);
+		strata__retired_rebuild(space);
 		strata__segtab_recount(space);
 		strata__sweep_segments(store);
 		strata__segtab_sweep(space);

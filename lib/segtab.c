@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "pool.h"
 #include "testpoint.h"
 
 /*
@@ -468,7 +469,6 @@ strata__segtab_retire(struct strata__space *space, uint32_t index,
 {
 	struct strata__segment *entry = entry_at(space, index);
 	struct strata__counters *counters = &space->catalog->counters;
-	uint64_t height = strata__count(&counters->nr_retired);
 
 	if (state_of(entry) != STRATA_ALLOCATED)
 		return;
@@ -476,9 +476,8 @@ strata__segtab_retire(struct strata__space *space, uint32_t index,
 	STRATA_TESTPOINT("segtab.retire.stamped");
 	entry_state(entry, STRATA_RETIRED);
 	STRATA_TESTPOINT("segtab.retire.retired");
-	strata__retired_list(space)[height] =
-		STRATA_RETIRED_ITEM(STRATA_RETIRED_SEGMENT, index);
-	strata__count_set(&counters->nr_retired, height + 1);
+	strata__retired_push(space, STRATA_RETIRED_ITEM(STRATA_RETIRED_SEGMENT,
+							index));
 	strata__count_add(&counters->region_retired_bytes,
 			  strata__count(&entry->size));
 	STRATA_TESTPOINT("segtab.retire.listed");

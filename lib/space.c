@@ -168,15 +168,26 @@ catalog_map(struct strata__space *space, const char *name, int fd,
 	    uint64_t size, unsigned flags)
 {
 	int prot = PROT_READ | (space->writable ? PROT_WRITE : 0);
+	struct strata__geometry geometry;
 	struct strata__catalog *catalog;
+	struct strata__head head;
 	int code;
 
 	catalog = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
 	if (catalog == MAP_FAILED)
 		return strata__fail_errno(
 			errno, "cannot map the catalog of '%s'", name);
-	code = catalog_check(&catalog->head, &catalog->geometry, name, size,
-			     fd);
+	/* Copied, then checked: what all sizes and places are taken from does
+	 * not change under us, whoever may write there. */
+	head = catalog->head;
+	geometry = catalog->geometry;
+	code = catalog_check(&head, &geometry, name, size, fd);
+	if (code == 0 && memchr(catalog->directory, '\0',
+				sizeof(catalog->directory)) == NULL)
+		code = strata__fail(STRATA_ECORRUPT,
+				    "the catalog of store '%s' is damaged: its "
+				    "directory does not end",
+				    name);
 	if (code == 0 && (flags & STRATA_SPACE_DEAD) == 0 && is_dead(catalog))
 		code = fail_dead(name);
 	if (code != 0) {
@@ -186,8 +197,9 @@ catalog_map(struct strata__space *space, const char *name, int fd,
 	if (!space->writable)
 		keep_out_of_dumps(catalog, size);
 	space->catalog = catalog;
-	space->geometry = &catalog->geometry;
-	space->id = catalog->head.store_id;
+	space->own_geometry = geometry;
+	space->geometry = &space->own_geometry;
+	space->id = head.store_id;
 	return 0;
 }
 
@@ -642,7 +654,7 @@ strata__space_close(struct strata__space *space)
 	close_ours(&space->lock_fd, &space->lock_id);
 	close_ours(&space->catalog_fd, &space->catalog_id);
 	if (space->catalog != NULL)
-		munmap(space->catalog, space->catalog->geometry.catalog_size);
+		munmap(space->catalog, space->geometry->catalog_size);
 	space->catalog = NULL;
 	space->geometry = NULL;
 	free(space->mapped);

@@ -31,7 +31,9 @@ struct strata__space {
 	/* For strata__segment_open() of all segments but the catalog. */
 	uint32_t trusted_uid;
 	struct strata__catalog *catalog; /* read-only mapping unless writable */
+	/* As it was when it was checked: own_geometry, not the catalog's. */
 	const struct strata__geometry *geometry;
+	struct strata__geometry own_geometry;
 	char *window;
 	/* Writers; else -1. Its link count tells whether the store still bears
 	 * its name. */
@@ -203,6 +205,11 @@ int strata__space_refresh(struct strata__space *space, bool retry);
 /* Whether a reference into the region area can be followed here: its region is
  * mapped. Only asked when nr_unmapped is not 0. Takes map_mutex. */
 bool strata__space_is_mapped(struct strata__space *space, uint64_t ref);
+/* The part of the window in which this process has that life of a region mapped;
+ * false when it has not. For who believes nothing (verify). */
+bool strata__space_region(struct strata__space *space, uint32_t index,
+			  uint64_t generation, uint64_t *ret_place,
+			  uint64_t *ret_size);
 
 /**** files to copy from ****/
 

@@ -315,7 +315,8 @@ account_class(struct each_reader *each, uint32_t class_)
 	uint64_t grown = strata__count(
 		&space->catalog->counters.classes[class_].grown);
 
-	for (uint64_t i = 0; i < grown; i++)
+	for (uint64_t i = 0;
+	     i < grown && i < space->geometry->classes[class_].nr_blocks; i++)
 		account_record(each, &records[i],
 			       space->geometry->classes[class_].stride *
 				       atomic_load_explicit(
@@ -332,7 +333,7 @@ account_all(struct each_reader *each)
 
 	for (uint32_t i = 0; i < space->geometry->nr_classes; i++)
 		account_class(each, i);
-	for (uint64_t i = 0; i < high; i++)
+	for (uint64_t i = 0; i < high && i < space->geometry->nr_segments; i++)
 		account_record(each, &segments[i].record,
 			       atomic_load_explicit(&segments[i].size,
 						    memory_order_relaxed));

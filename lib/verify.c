@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* Checking a store: structure, state records, accounting, checksums. */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "error.h"
+#include "fence.h"
 #include "progress.h"
 #include "hash.h"
 #include "meta.h"
@@ -28,6 +31,9 @@ struct verify {
 	uint64_t *reached_segments;
 	uint64_t live[STRATA_CLASSES_MAX], retired[STRATA_CLASSES_MAX];
 	const struct strata__dimnode *dimension; /* being walked */
+	/* Its image, in the window; without one, or if it is not mapped here,
+	 * of no bytes. */
+	uint64_t image, image_size;
 	uint64_t layers, protos, bytes;          /* of it, so far */
 	struct strata_verify_report report;
 };
@@ -112,18 +118,28 @@ end_dimension(struct verify *verify)
 	verify->dimension = NULL;
 }
 
+/* Where its image is, as far as the mapping goes: the table may say anything. */
+static void
+find_image(struct verify *verify, const struct strata__dimnode *node)
+{
+	uint64_t place, size;
+
+	verify->image = verify->image_size = 0;
+	if (node->region == 0 ||
+	    !strata__space_region(&verify->store->space, node->region - 1,
+				  node->region_generation, &place, &size))
+		return;
+	verify->image = place;
+	verify->image_size = node->region_bytes < size ? node->region_bytes :
+							 size;
+}
+
 static void
 visit_region(struct verify *verify, const struct strata__dimnode *node)
 {
-	struct strata__space *space = &verify->store->space;
-	struct strata__segment *segment;
+	struct strata__segment *segment =
+		&strata__segments(&verify->store->space)[node->region - 1];
 
-	if (node->region > space->geometry->nr_segments) {
-		wrong(verify, "dimension %u has region %u, which cannot be",
-		      node->id, node->region - 1);
-		return;
-	}
-	segment = &strata__segments(space)[node->region - 1];
 	verify->report.regions++;
 	if (!first_visit(verify->reached_segments, node->region - 1))
 		wrong(verify, "region %u is reached twice", node->region - 1);
@@ -145,6 +161,7 @@ visit_dimension(uint32_t id, const struct strata__dimnode *node, void *arg)
 	verify->dimension = node;
 	verify->layers = verify->protos = verify->bytes = 0;
 	verify->report.dimensions++;
+	find_image(verify, node);
 	if (node->region != 0)
 		visit_region(verify, node);
 	return 0;
@@ -154,19 +171,17 @@ visit_dimension(uint32_t id, const struct strata__dimnode *node, void *arg)
 static bool
 in_region(const struct verify *verify, uint64_t ref, uint64_t size)
 {
-	const struct strata__segment *segment;
-	uint64_t place, image;
+	return ref >= verify->image && ref - verify->image <= verify->image_size &&
+		size <= verify->image_size - (ref - verify->image);
+}
 
-	if (verify->dimension == NULL || verify->dimension->region == 0 ||
-	    verify->dimension->region >
-		    verify->store->space.geometry->nr_segments)
-		return false;
-	segment = &strata__segments(
-		&verify->store->space)[verify->dimension->region - 1];
-	place = strata__count((_Atomic uint64_t *)&segment->place);
-	image = strata__count((_Atomic uint64_t *)&segment->image_size);
-	return ref >= place && ref - place <= image &&
-		size <= image - (ref - place);
+/* A region that is there, but could not be mapped into this process. */
+static bool
+is_unmapped(const struct verify *verify, const struct strata_entry *entry)
+{
+	return (entry->flags & STRATA_ENTRY_REGION) != 0 &&
+		verify->image_size == 0 && verify->dimension != NULL &&
+		verify->dimension->region != 0;
 }
 
 /* Does [ref, ref + size) lie in the run that begins at content? */
@@ -201,13 +216,6 @@ check_bytes(struct verify *verify, uint32_t dimension, uint32_t layer,
 	struct strata__space *space = &verify->store->space;
 	struct strata_meta meta;
 
-	if (verify->reader->unmapped &&
-	    (entry->flags & STRATA_ENTRY_REGION) != 0 &&
-	    !strata__space_is_mapped(space, entry->content)) {
-		wrong(verify, "layer %u/%u cannot be mapped here", dimension,
-		      layer);
-		return;
-	}
 	if (strata__meta_decode(strata__at(space, entry->meta),
 				entry->meta_size, &meta) != 0)
 		wrong(verify, "the metadata of layer %u/%u is damaged",
@@ -237,7 +245,10 @@ visit_entry(uint32_t dimension, uint32_t layer, const struct strata_entry *entry
 	verify->bytes += entry->size;
 	if (proto)
 		reach(verify, entry->content, "the content");
-	if (!places_are_right(verify, entry))
+	if (is_unmapped(verify, entry))
+		wrong(verify, "layer %u/%u cannot be mapped here", dimension,
+		      layer);
+	else if (!places_are_right(verify, entry))
 		wrong(verify, "layer %u/%u lies outside of its place", dimension,
 		      layer);
 	else
@@ -268,6 +279,13 @@ check_class(struct verify *verify, uint32_t class_)
 			      class_, blocks.index);
 			return;
 		}
+		if (blocks.state != STRATA_FREE &&
+		    blocks.state != STRATA_ALLOCATED &&
+		    blocks.state != STRATA_RETIRED)
+			wrong(verify,
+			      "block %u/%" PRIu64 " has state %u, which cannot "
+			      "be",
+			      class_, blocks.index, blocks.state);
 		live += blocks.state == STRATA_ALLOCATED ? blocks.run : 0;
 		retired += blocks.state == STRATA_RETIRED ? blocks.run : 0;
 		if (reached != (blocks.state == STRATA_ALLOCATED))
@@ -291,6 +309,8 @@ check_segments(struct verify *verify)
 {
 	struct strata__space *space = &verify->store->space;
 	struct strata__segment *segments = strata__segments(space);
+	uint64_t next = strata__count(
+		&space->catalog->counters.next_generation);
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < space->geometry->nr_segments; i++) {
@@ -298,6 +318,14 @@ check_segments(struct verify *verify)
 						      memory_order_acquire);
 		bool reached = !first_visit(verify->reached_segments, i);
 
+		if (strata__count(&segments[i].record.generation) >= next)
+			wrong(verify,
+			      "region %u has generation %" PRIu64
+			      ", which is to be given to the next",
+			      i, strata__count(&segments[i].record.generation));
+		if (state > STRATA_DYING)
+			wrong(verify, "region %u has state %u, which cannot be",
+			      i, state);
 		if (state != STRATA_FREE)
 			bytes += strata__count(&segments[i].size);
 		if (reached != (state == STRATA_ALLOCATED))
@@ -376,6 +404,57 @@ verify_init(struct verify *verify)
 	return strata__fail(STRATA_ENOMEM, "no memory to verify a store");
 }
 
+/* How many blocks of a class have memory, by the size of its segment; UINT64_MAX
+ * when that is not to be had. */
+static uint64_t
+nr_in_memory(const struct strata__space *space, uint32_t class_)
+{
+	char name[STRATA_SEGMENT_NAME];
+	struct stat st;
+
+	strata__segment_name_pool(name, &space->id, class_);
+	if (space->pool_fd[class_] >= 0 ?
+		    fstat(space->pool_fd[class_], &st) != 0 :
+		    fstatat(space->folder.fd, name, &st, AT_SYMLINK_NOFOLLOW) !=
+			    0)
+		return UINT64_MAX;
+	return strata__class_blocks(&space->geometry->classes[class_],
+				    (uint64_t)st.st_size);
+}
+
+/*
+ * Is there memory behind what is said to be grown? Else nothing may be followed.
+ * Pools grow before it is said, and shrink after: what is read first, and has
+ * not changed since, cannot be more.
+ */
+static bool
+check_pools(struct verify *verify)
+{
+	struct strata__space *space = &verify->store->space;
+	bool right = true;
+
+	for (uint32_t i = 0; i < space->geometry->nr_classes; i++) {
+		struct strata__class_counters *counters =
+			&space->catalog->counters.classes[i];
+		uint64_t grown, memory;
+
+		do {
+			grown = atomic_load_explicit(&counters->grown,
+						     memory_order_acquire);
+			memory = nr_in_memory(space, i);
+			strata__fence_acquire();
+		} while (strata__count(&counters->grown) != grown);
+		if (grown <= memory)
+			continue;
+		wrong(verify,
+		      "class %u has %" PRIu64 " blocks by its counter, but "
+		      "memory for %" PRIu64,
+		      i, grown, memory);
+		right = false;
+	}
+	return right;
+}
+
 static void
 verify_walk(struct verify *verify)
 {
@@ -421,8 +500,10 @@ verify_pinned(struct verify *verify)
 		return ret;
 	ret = verify_init(verify);
 	if (ret == 0) {
-		sum_bytes(verify);
-		verify_walk(verify);
+		if (check_pools(verify)) {
+			sum_bytes(verify);
+			verify_walk(verify);
+		}
 		if (verify->exact && verify->progress.code == 0)
 			check_accounts(verify);
 		ret = strata__progress_finish(&verify->progress);

@@ -1,25 +1,20 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /*
- * Any bytes as a dimension file. As a libFuzzer target:
- *     clang -DSTRATA_LIBFUZZER -fsanitize=fuzzer,address,undefined ...
- *     ./fuzz-image -max_len=65536 CORPUS tests/fuzz/corpus-image
- * Without that macro a plain program, which runs the files and folders that it
- * is given, or the corpus. Each input is checked as it is and once more with
- * right checksums, in memory and in a file; what is accepted is used.
+ * Any bytes as a dimension file. Each input is checked as it is and once more
+ * with right checksums, in memory and in a file; what is accepted is used.
  */
-#include <dirent.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "driver.h"
 #include "fuzz/fix-image.h"
 #include "meta.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+const char fuzz_corpus[] = "corpus-image";
+const unsigned fuzz_nr_changes = 20000;
 
 /* What a reader does with an image that was accepted. */
 static void
@@ -100,83 +95,3 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(copy);
 	return 0;
 }
-
-#ifndef STRATA_LIBFUZZER
-
-static int run(const char *path);
-
-static int
-run_folder(const char *path)
-{
-	struct dirent **entries;
-	char name[4096];
-	int i, n, r = 0;
-
-	n = scandir(path, &entries, NULL, alphasort);
-	if (n < 0)
-		return -1;
-	for (i = 0; i < n; i++) {
-		snprintf(name, sizeof(name), "%s/%s", path, entries[i]->d_name);
-		if (entries[i]->d_name[0] != '.' && run(name) != 0)
-			r = -1;
-		free(entries[i]);
-	}
-	free(entries);
-	return r;
-}
-
-static int
-run_file(const char *path, size_t size)
-{
-	FILE *file = fopen(path, "rb");
-	uint8_t *bytes = malloc(size + 1);
-	int r = -1;
-
-	if (file != NULL && bytes != NULL &&
-	    fread(bytes, 1, size, file) == size)
-		r = LLVMFuzzerTestOneInput(bytes, size);
-	if (file != NULL)
-		fclose(file);
-	free(bytes);
-	return r;
-}
-
-static int nr_inputs;
-
-static int
-run(const char *path)
-{
-	struct stat st;
-	int r;
-
-	r = stat(path, &st);
-	if (r == 0 && S_ISDIR(st.st_mode))
-		return run_folder(path);
-	if (r == 0)
-		r = run_file(path, (size_t)st.st_size);
-	if (r != 0)
-		fprintf(stderr, "cannot read '%s'\n", path);
-	nr_inputs++;
-	return r;
-}
-
-int
-main(int argc, char **argv)
-{
-	const char *top = getenv("top_srcdir");
-	char corpus[4096];
-	int i, r = 0;
-
-	if (argc < 2) {
-		snprintf(corpus, sizeof(corpus), "%s/tests/fuzz/corpus-image",
-			 top != NULL ? top : ".");
-		r = run(corpus);
-	}
-	for (i = 1; i < argc; i++)
-		if (run(argv[i]) != 0)
-			r = -1;
-	printf("%d inputs\n", nr_inputs);
-	return r != 0 || nr_inputs == 0;
-}
-
-#endif
