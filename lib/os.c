@@ -223,6 +223,19 @@ range(short type, uint64_t offset, uint64_t size)
 }
 
 int
+strata__os_above_stdio(int fd)
+{
+	int above, err;
+
+	if (fd > STDERR_FILENO)
+		return fd;
+	above = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	err = errno;
+	close(fd);
+	return above >= 0 ? above : -err;
+}
+
+int
 strata__os_file_id(int fd, struct strata__file_id *ret)
 {
 	struct stat st;

@@ -330,6 +330,10 @@ strata__segment_build(const struct strata__folder *folder, uint64_t size,
 	int fd = -1;
 	int err = open_unnamed(folder, &fd);
 
+	if (err == 0) {
+		fd = strata__os_above_stdio(fd);
+		err = fd < 0 ? fd : 0;
+	}
 	if (err != 0)
 		return fail(folder, -err, size, "make a segment in", NULL);
 	err = set_access(fd, mode, group);
@@ -504,6 +508,9 @@ strata__segment_open(const struct strata__folder *folder, const char *name,
 			    O_CLOEXEC);
 	if (fd < 0)
 		return fail_open(folder, name, errno);
+	fd = strata__os_above_stdio(fd);
+	if (fd < 0)
+		return fail(folder, -fd, 0, "open", name);
 	if (fstat(fd, &st) != 0)
 		err = fail(folder, errno, 0, "examine", name);
 	else if (S_ISREG(st.st_mode) && st.st_nlink == 0)

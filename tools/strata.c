@@ -2,10 +2,12 @@
 /* Copyright (C) 2026 The Strata authors */
 /* The strata command: finds the command, gives help, ends the process. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -200,9 +202,26 @@ output_finish(int status)
 	return status != TOOL_DONE ? status : TOOL_REFUSED;
 }
 
+/*
+ * A number of 0 to 2 that is closed would be given to the next file that is
+ * opened: a segment of a store, say, and all that we print would go into it.
+ * What takes the place cannot be used in the direction that the number is for.
+ */
+static void
+descriptors_fill(void)
+{
+	int fd;
+
+	for (fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)!open("/dev/null",
+				    fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int
 main(int argc, char **argv)
 {
+	descriptors_fill();
 	/* A closed pipe is a write error like others: sections are left. */
 	signal(SIGPIPE, SIG_IGN);
 	return output_finish(dispatch(argc, argv));

@@ -57,6 +57,31 @@ reopen_trusting_nobody(const char *name)
 	return reopen(name, STRATA_TRUST_NOBODY, STRATA_GROUP_NONE);
 }
 
+/* A program that closed stdout may print all the same. */
+Test(segment, none_gets_a_number_of_stdio)
+{
+	uint64_t size = 0;
+	int kept, built = -1, opened = -1;
+
+	kept = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 100);
+	cr_assert_geq(kept, 100);
+	close(STDIN_FILENO);
+	cr_expect_eq(strata__segment_build(&folder, 4096, 0600, (uint32_t)-1,
+					   &built),
+		     0);
+	cr_expect_gt(built, STDERR_FILENO);
+	cr_expect_eq(strata__segment_publish(&folder, built, "stdio"), 0);
+	cr_expect_eq(strata__segment_open(&folder, "stdio", true,
+					  STRATA_TRUST_NOBODY, STRATA_GROUP_ANY,
+					  &opened, &size),
+		     0);
+	cr_expect_gt(opened, STDERR_FILENO);
+	dup2(kept, STDIN_FILENO);
+	close(kept);
+	close(built);
+	close(opened);
+}
+
 Test(segment, names_are_as_documented)
 {
 	struct strata__id id = {{0x00, 0x01, 0xab}};
