@@ -20,11 +20,11 @@ enum strata__safeguard {
 	STRATA_NO_HEAVY_FENCE = 1 << 1, /* before the scan of the pins */
 	STRATA_NO_LIGHT_FENCE = 1 << 2, /* after the store of the pin */
 	STRATA_EAGER_RECLAIM = 1 << 3,  /* one version too early */
-	STRATA_NO_FLAVOR_GRACE = 1 << 7, /* nor any for private structures */
-	STRATA_NO_FILE_SYNC = 1 << 4,   /* of a new file, before its rename */
-	STRATA_NO_FOLDER_SYNC = 1 << 5, /* after the rename */
 	STRATA_NO_GRACE = 1 << 4,       /* synchronize returns at once */
-	STRATA_NO_RECHECK = 1 << 4,     /* behind an observer's copy */
+	STRATA_NO_FILE_SYNC = 1 << 5,   /* of a new file, before its rename */
+	STRATA_NO_FOLDER_SYNC = 1 << 6, /* after the rename */
+	STRATA_NO_FLAVOR_GRACE = 1 << 7, /* nor any for private structures */
+	STRATA_NO_RECHECK = 1 << 8,     /* behind an observer's copy */
 };
 
 extern void (*strata__testpoint)(const char *name);
