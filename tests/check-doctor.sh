@@ -34,8 +34,21 @@ printf 'XXXX' | dd of="$shm/strata.broken" conv=notrunc 2>/dev/null
 try "$STRATA" doctor
 test "$status" -eq 1 || fail 'a damaged store is no problem'
 prints "^PROBLEM  *store: 'broken' .* cannot be attached: "
-prints 'mend: strata destroy broken'
-rm "$shm/strata.broken"
+prints 'mend: strata destroy --force broken'
+good destroy broken --force --quiet
+good gc --quiet
+good doctor
+prints '^ok  *leftover: no segments'
+
+#
+# what a store left whose catalog is gone
+#
+good create lost --limit=16M
+rm "$shm/strata.lost"
+good doctor
+prints '^warning  *leftover: [0-9]* segments of a store that is gone (strata-'
+prints 'mend: strata gc'
+good gc --quiet
 
 #
 # RemoveIPC: the last setting of logind's files counts, persons' stores only

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* strata doctor: what is wrong on this machine, and what mends it. */
+#include <glob.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "doctor.h"
 
@@ -101,7 +103,7 @@ store_mend(const struct strata_list_entry *store)
 		return x_format("strata gc, or strata create %s over it",
 				store->name);
 	default:
-		return x_format("strata destroy %s", store->name);
+		return x_format("strata destroy --force %s", store->name);
 	}
 }
 
@@ -132,6 +134,61 @@ doctor_stores(struct doctor *doctor)
 	if (doctor->nr_stores == 0)
 		finding_add(doctor, FINDING_OK, "store", NULL,
 			    "there is none on this machine");
+}
+
+/**** leftovers ****/
+
+/* Since the last of them was written to or given a name; 0: not known. */
+static uint64_t
+leftover_age(const struct doctor *doctor, const char *id)
+{
+	char *pattern = x_format("%s/strata-%s-*", doctor->folder, id);
+	uint64_t now = now_ns(), youngest = 0;
+	glob_t files;
+	struct stat st;
+
+	if (glob(pattern, 0, NULL, &files) == 0) {
+		for (size_t i = 0; i < files.gl_pathc; i++)
+			if (lstat(files.gl_pathv[i], &st) == 0 &&
+			    (uint64_t)st.st_ctim.tv_sec > youngest)
+				youngest = (uint64_t)st.st_ctim.tv_sec;
+		globfree(&files);
+	}
+	free(pattern);
+	youngest *= UINT64_C(1000000000);
+	return youngest != 0 && now > youngest ? now - youngest : 0;
+}
+
+static int
+orphan_look(const struct strata_orphan *orphan, void *arg)
+{
+	struct doctor *doctor = arg;
+	bool removable = orphan->status == 0;
+
+	finding_add(doctor,
+		    removable ? FINDING_WARNING : FINDING_NOTE, "leftover",
+		    removable ? x_dup("strata gc") : NULL,
+		    "%s of a store that is gone (strata-%s-*, user %u, %s, "
+		    "untouched for %s): %s",
+		    COUNT_TEXT(orphan->files, "segment"), orphan->id,
+		    (unsigned)orphan->owner, SIZE_TEXT(orphan->bytes),
+		    AGE_TEXT(leftover_age(doctor, orphan->id)), orphan->why);
+	return 0;
+}
+
+static void
+doctor_leftovers(struct doctor *doctor)
+{
+	size_t before = doctor->nr_findings;
+	int code = strata_orphans(/* remove= */ 0, orphan_look, doctor);
+
+	if (code != 0)
+		finding_add(doctor, FINDING_PROBLEM, "leftover", NULL,
+			    "they cannot be looked for: %s",
+			    refusal_text(code));
+	else if (doctor->nr_findings == before)
+		finding_add(doctor, FINDING_OK, "leftover", NULL,
+			    "no segments of stores that are gone");
 }
 
 /**** the command ****/
@@ -181,6 +238,7 @@ cmd_doctor(const struct tool_args *args)
 	doctor_remove_ipc(&doctor);
 	if (code == 0)
 		doctor_stores(&doctor);
+	doctor_leftovers(&doctor);
 	status = args_has(args, KEY_JSON) ? findings_json(&doctor)
 					  : findings_print(&doctor);
 	if (status == TOOL_DONE)
