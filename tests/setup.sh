@@ -14,7 +14,7 @@ setup_build_packages='gcc libc6-dev make autoconf automake libtool
 # What the whole check takes besides.
 # shellcheck disable=SC2034 # likewise
 setup_check_packages='g++ clang libclang-rt-14-dev libcriterion-dev strace
-	valgrind xz-utils python3-jsonschema libmicrohttpd-dev curl'
+	valgrind xz-utils python3-jsonschema libmicrohttpd-dev curl spin'
 
 # setup_is_installed PACKAGE
 setup_is_installed() {
