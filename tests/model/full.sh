@@ -8,12 +8,13 @@ optimize=-O2
 
 echo '# What holds'
 holds 1000000 rcu '-DREADERS=2 -DVMAX=3 -DDEATHS=1'
-holds 1000000 rcu '-DREADERS=1 -DVMAX=4 -DDEATHS=2'
+holds 1000000 rcu '-DREADERS=2 -DVMAX=3 -DDEATHS=2 -DRECLAIM_FIRST'
+holds 1000000 rcu '-DREADERS=1 -DVMAX=4 -DDEATHS=3'
 holds 1000000 rcu '-DREADERS=2 -DVMAX=3 -DDEATHS=0 -DFULL_FENCE'
 holds 1000000 rcu-loads '-DREADERS=2 -DVMAX=3 -DDEATHS=0'
 holds 1000000 rcu-loads '-DREADERS=1 -DVMAX=3 -DDEATHS=1 -DWINDOW=2'
-holds 1000000 wlock '-DWRITERS=2 -DDEATHS=3'
-holds 1000000 wlock '-DWRITERS=3 -DDEATHS=1'
+holds 1000000 wlock '-DWRITERS=2'
+holds 1000000 wlock '-DWRITERS=3 -DDEATHS=3 -DNO_WAITERS'
 holds 1000000 sync '-DREADERS=2 -DVMAX=3'
 
 echo
@@ -45,11 +46,11 @@ breaks 'version loaded without acquire' rcu-loads "$one -DVERSION_RELAXED"
 breaks 'root loaded without acquire, no fence' rcu-loads "$one -DROOT_RELAXED"
 breaks 'unlock without release' rcu-loads "$one -DUNLOCK_RELAXED"
 breaks 'take-over without the incarnation' wlock \
-	'-DWRITERS=3 -DDEATHS=0 -DNO_INCARNATION'
+	'-DWRITERS=3 -DDEATHS=2 -DNO_INCARNATION'
 breaks 'take-over from another word than was judged' wlock \
-	'-DWRITERS=3 -DDEATHS=0 -DPLAIN_TAKE_OVER'
+	'-DWRITERS=3 -DDEATHS=2 -DPLAIN_TAKE_OVER'
 breaks 'an incarnation that comes again' wlock \
-	'-DWRITERS=3 -DDEATHS=0 -DINCARNATION_REPEATS'
+	'-DWRITERS=3 -DDEATHS=2 -DINCARNATION_REPEATS'
 breaks 'synchronize that looks only at older pins' sync \
 	'-DREADERS=1 -DOLDER_ONLY'
 breaks 'synchronize without a heavy fence' sync '-DREADERS=1 -DNO_HEAVY_FENCE'

@@ -198,6 +198,13 @@ inline judge(x)
 	(x.pin_done && x.validated && x.is_valid && !x.unlocked && x.followed)
 #endif
 
+/* Without acquire the CPU may guess which root will be wanted. */
+#ifdef VERSION_RELAXED
+#define fits_guess (!me.root_done || me.guess == version % 2)
+#else
+#define fits_guess (true)
+#endif
+
 #define me this(self)
 #define next_one after(self)
 
@@ -240,11 +247,7 @@ free:	atomic { alive[self] = 1; printf("reader %d: takes its slot\n", self) };
 	atomic { store_pin(0) };
 
 	do
-	:: atomic { !me.version_done
-#ifdef VERSION_RELAXED
-		&& (!me.root_done || me.guess == version % 2)
-#endif
-		-> load_version(me) }
+	:: atomic { !me.version_done && fits_guess -> load_version(me) }
 	:: atomic { me.version_done && !me.pin_done ->
 		me.pin_done = 1;
 		store_pin(me.version);
@@ -253,7 +256,6 @@ free:	atomic { alive[self] = 1; printf("reader %d: takes its slot\n", self) };
 	:: atomic { me.version_done && is_pinned(self) && !me.root_done ->
 		load_root(me, me.version) }
 #ifdef VERSION_RELAXED
-	/* The CPU guesses which root will be wanted. */
 	:: atomic { !me.version_done && !me.root_done -> load_root(me, 0) }
 	:: atomic { !me.version_done && !me.root_done ->
 		me.guess = 1;

@@ -324,6 +324,8 @@ begin:	/* The lock is had. Dirty stays if it was: this one's own work, too, is
 			old_root = 0;
 			old_leaf = 0;
 #ifdef RECLAIM_FIRST
+			/* As lib/recover.c does, unless it cannot: for fewer
+			 * states than where it may also be left out. */
 			goto reclaim
 #endif
 		fi

@@ -8,7 +8,7 @@ optimize=-O0
 
 holds 100000 rcu '-DREADERS=1 -DVMAX=3 -DDEATHS=1'
 holds 100000 rcu-loads '-DREADERS=1 -DVMAX=3 -DDEATHS=0'
-holds 100000 wlock '-DWRITERS=2 -DDEATHS=1'
+holds 100000 wlock '-DWRITERS=2 -DDEATHS=2'
 holds 100000 sync '-DREADERS=1 -DVMAX=3'
 
 breaks 'no heavy fence' rcu '-DREADERS=1 -DDEATHS=0 -DNO_HEAVY_FENCE'
