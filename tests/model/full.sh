@@ -15,7 +15,8 @@ holds 1000000 rcu-loads '-DREADERS=2 -DVMAX=3 -DDEATHS=0'
 holds 1000000 rcu-loads '-DREADERS=1 -DVMAX=3 -DDEATHS=1 -DWINDOW=2'
 holds 1000000 wlock '-DWRITERS=2'
 holds 1000000 wlock '-DWRITERS=3 -DDEATHS=3 -DNO_WAITERS'
-holds 1000000 sync '-DREADERS=2 -DVMAX=3'
+holds 1000000 sync '-DREADERS=2 -DVMAX=2'
+holds 1000000 sync '-DREADERS=1 -DVMAX=3'
 
 echo
 echo '# What does not'
