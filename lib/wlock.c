@@ -32,14 +32,26 @@ word_slot(uint32_t word)
 
 /**** slots ****/
 
+/*
+ * The slot of a dead owner, whom the word still names, comes last: as long as we
+ * have claimed it and not signed, that owner looks alive, and if we were stopped
+ * there nobody could take over from it. Relaxed: a hint.
+ */
 static int
-slot_claim(int fd, uint32_t *ret_slot)
+slot_claim(const struct strata__lock *lock, int fd, uint32_t *ret_slot)
 {
-	for (uint32_t slot = 0; slot < STRATA_WRITERS; slot++)
-		if (strata__os_lock_try(fd, STRATA_LOCK_WRITER(slot), 1) == 0) {
-			*ret_slot = slot;
-			return 0;
-		}
+	uint32_t named = word_slot(atomic_load_explicit(&lock->word,
+							memory_order_relaxed));
+
+	for (uint32_t i = 0; i < 2 * STRATA_WRITERS; i++) {
+		uint32_t slot = i % STRATA_WRITERS;
+
+		if ((slot == named) == (i < STRATA_WRITERS) ||
+		    strata__os_lock_try(fd, STRATA_LOCK_WRITER(slot), 1) != 0)
+			continue;
+		*ret_slot = slot;
+		return 0;
+	}
 	return strata__fail(STRATA_EBUSY,
 			    "all %u writer slots of this store are taken",
 			    STRATA_WRITERS);
@@ -102,6 +114,13 @@ lock_map(struct strata__wlock *wlock, int fd)
 	return 0;
 }
 
+static void
+lock_unmap(struct strata__space *space)
+{
+	munmap(space->lock, space->geometry->lock_size);
+	space->lock = NULL;
+}
+
 /* A descriptor of its own for the lock segment: what is locked through it lives
  * as long as its last reference. */
 static int
@@ -139,13 +158,16 @@ strata__wlock_attach(struct strata__wlock *wlock, struct strata__space *space)
 	if (fd < 0)
 		return fd;
 	wlock->space = space;
-	ret = slot_claim(fd, &wlock->slot);
-	if (ret == 0)
-		ret = lock_map(wlock, fd);
+	ret = lock_map(wlock, fd);
+	if (ret == 0) {
+		ret = slot_claim(space->lock, fd, &wlock->slot);
+		if (ret == 0)
+			ret = slot_sign(wlock);
+		if (ret != 0)
+			lock_unmap(space);
+	}
 	/* From here on the mapping is what keeps the lock of our byte. */
 	close(fd);
-	if (ret == 0)
-		ret = slot_sign(wlock);
 	if (ret != 0) {
 		wlock->space = NULL;
 		return ret;
@@ -162,7 +184,7 @@ strata__wlock_detach(struct strata__wlock *wlock)
 	if (space == NULL)
 		return;
 	if (space->lock != NULL && !wlock->forked)
-		munmap(space->lock, space->geometry->lock_size);
+		lock_unmap(space);
 	space->lock = NULL;
 	pthread_mutex_destroy(&wlock->mutex);
 	wlock->space = NULL;

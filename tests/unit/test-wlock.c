@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* The writer lock: one at a time, and none of the dead. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 
@@ -165,7 +166,25 @@ Test(wlock, is_taken_over_from_a_killed_owner)
 	strata__wlock_release(&store->wlock);
 }
 
-Test(wlock, a_slot_that_is_used_again_does_not_revive_its_owner)
+/* All slots are taken, but that one and those that are: until the close. */
+static int
+slots_fill(uint32_t but)
+{
+	char name[STRATA_SEGMENT_NAME];
+	int fd;
+
+	strata__segment_name_lock(name, &store->space.id);
+	fd = open(file_path(name), O_RDWR);
+	cr_assert_geq(fd, 0);
+	for (uint32_t slot = 0; slot < STRATA_WRITERS; slot++)
+		if (slot != but)
+			(void)strata__os_lock_try(fd, STRATA_LOCK_WRITER(slot),
+						  1);
+	return fd;
+}
+
+/* Who claimed it and is stopped before it signs would keep the dead alive. */
+Test(wlock, the_slot_of_a_dead_owner_is_the_last_to_be_taken)
 {
 	struct strata_store *other;
 	struct proc child;
@@ -176,6 +195,29 @@ Test(wlock, a_slot_that_is_used_again_does_not_revive_its_owner)
 	dead = word();
 	proc_kill(&child);
 	other = store_attach(STRATA_WRITE);
+	cr_expect_neq(other->wlock.slot, (dead >> 20) - 1);
+	must(strata_detach(other));
+	must(strata__wlock_acquire(&store->wlock, 0));
+	strata__wlock_release(&store->wlock);
+	other = store_attach(STRATA_WRITE);
+	cr_expect_eq(other->wlock.slot, (dead >> 20) - 1, "the lowest again");
+	must(strata_detach(other));
+}
+
+Test(wlock, a_slot_that_is_used_again_does_not_revive_its_owner)
+{
+	struct strata_store *other;
+	struct proc child;
+	uint32_t dead;
+	int others;
+
+	proc_start(&child, acquire_and_wait, NULL);
+	proc_hear(&child, 'a');
+	dead = word();
+	proc_kill(&child);
+	others = slots_fill((dead >> 20) - 1);
+	other = store_attach(STRATA_WRITE);
+	close(others);
 	cr_expect_eq(other->wlock.slot, (dead >> 20) - 1, "the same slot");
 	cr_expect_neq(other->wlock.mine, dead, "another incarnation");
 	cr_expect_eq(word(), dead, "an attach takes nothing over");
@@ -188,11 +230,14 @@ Test(wlock, the_successor_in_a_dead_owners_slot_takes_over)
 {
 	struct strata_store *other;
 	struct proc child;
+	int others;
 
 	proc_start(&child, acquire_and_wait, NULL);
 	proc_hear(&child, 'a');
+	others = slots_fill((word() >> 20) - 1);
 	proc_kill(&child);
 	other = store_attach(STRATA_WRITE);
+	close(others);
 	must(strata__wlock_acquire(&other->wlock, 0));
 	cr_expect_eq(word(), other->wlock.mine);
 	strata__wlock_release(&other->wlock);
