@@ -145,7 +145,9 @@ strata__record_allocate(struct strata__record *record, uint32_t run,
 			uint64_t birth)
 {
 	record_word(&record->birth, birth);
+	STRATA_TESTPOINT("pool.take.dated");
 	atomic_store_explicit(&record->run, run, memory_order_release);
+	STRATA_TESTPOINT("pool.take.measured");
 	record_word(&record->generation,
 		    strata__count(&record->generation) + 1);
 	STRATA_TESTPOINT("pool.take.born");

@@ -450,6 +450,7 @@ apply_describe(struct strata__edit *edit, const struct strata__op *op)
 	node->frequency_min = op->frequency_min;
 	node->frequency_max = op->frequency_max;
 	node->version = edit->version;
+	STRATA_TESTPOINT("commit.describe.written");
 	return 0;
 }
 

@@ -315,6 +315,7 @@ swap(struct strata__edit *edit, struct strata__built *built, void *arg)
 	memcpy(node->name, name, sizeof(name));
 	node->frequency_min = min;
 	node->frequency_max = max;
+	STRATA_TESTPOINT("crystallize.described");
 	for (size_t i = 0; ret == 0 && i < crystal->nr; i++)
 		ret = swap_layer(edit, crystal, i);
 	return ret;
@@ -412,6 +413,7 @@ strata_crystallize_with(struct strata_store *store, uint32_t dimension,
 		atomic_fetch_add_explicit(
 			&store->space.catalog->counters.crystallizations, 1,
 			memory_order_relaxed);
+	STRATA_TESTPOINT("crystallize.counted");
 	strata__pressure_look(store);
 	return ret;
 }

@@ -38,13 +38,20 @@ directory_make(struct strata__directory *d, const char *path, uint32_t mode,
 	       uint32_t group)
 {
 	uint32_t dir_mode = mode | (mode & 0444) >> 2;
+	bool ours;
 
 	if (mkdir(path, 0700) != 0)
 		return errno == EEXIST ? 0 : fail(errno, "make", path);
 	d->made = true;
-	if (chown(path, (uid_t)-1, group) != 0 || chmod(path, dir_mode) != 0) {
+	STRATA_TESTPOINT("directory.made");
+	ours = chown(path, (uid_t)-1, group) == 0;
+	STRATA_TESTPOINT("directory.owned");
+	ours = ours && chmod(path, dir_mode) == 0;
+	STRATA_TESTPOINT("directory.opened-up");
+	if (!ours) {
 		fail(errno, "set owner and mode of", path);
 		rmdir(path);
+		STRATA_TESTPOINT("directory.unmade");
 		d->made = false;
 		return strata__error()->code;
 	}
@@ -78,8 +85,10 @@ directory_open(struct strata__directory *d, const char *path)
 	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->fd < 0)
 		return fail(errno, "open", path);
-	if (flock(d->fd, LOCK_EX | LOCK_NB) == 0)
+	if (flock(d->fd, LOCK_EX | LOCK_NB) == 0) {
+		STRATA_TESTPOINT("directory.locked");
 		return directory_sync_name(d);
+	}
 	if (errno != EWOULDBLOCK)
 		return fail(errno, "lock", path);
 	return strata__fail(STRATA_EDIR,
@@ -189,6 +198,7 @@ strata__directory_take(const char *path, const char *store, bool adopt,
 	strata__directory_undo(ret);
 	if (ret->made) /* and could not be opened */
 		rmdir(path);
+	STRATA_TESTPOINT("directory.take.unmade");
 	return code;
 }
 
@@ -231,7 +241,9 @@ strata__directory_undo(struct strata__directory *directory)
 
 	if (directory->written && directory->previous[0] == '\0') {
 		unlinkat(directory->fd, STRATA_DIRECTORY_FILE, 0);
+		STRATA_TESTPOINT("directory.undo.unnamed");
 		(void)fsync(directory->fd);
+		STRATA_TESTPOINT("directory.undo.synced");
 	} else if (directory->written) {
 		write_name(directory, directory->previous,
 			   directory->previous_mode,
@@ -239,6 +251,7 @@ strata__directory_undo(struct strata__directory *directory)
 	}
 	if (directory->made && directory->fd >= 0)
 		rmdir(directory->path);
+	STRATA_TESTPOINT("directory.undo.unmade");
 	if (directory->fd >= 0)
 		directory->made = false;
 	directory->written = false;

@@ -299,6 +299,7 @@ note_age(struct strata__ages *ages, unsigned ring, uint64_t version,
 	strata__count_set(&next->version, version);
 	strata__count_set(&next->realtime_ns, now);
 	atomic_store_explicit(&ages->nr[ring], nr + 1, memory_order_release);
+	STRATA_TESTPOINT("edit.commit.aged");
 }
 
 static void

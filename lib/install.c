@@ -7,6 +7,7 @@
 
 #include "error.h"
 #include "install.h"
+#include "testpoint.h"
 
 /*
  * Each process that reads the region for the first time pays for each page: 512
@@ -105,6 +106,7 @@ strata__dimnode_of_image(const struct strata__built *built,
 	node->region_generation = built->building.generation;
 	node->region_bytes = built->building.image_size;
 	node->region_layers = (uint32_t)header->nr_layers;
+	STRATA_TESTPOINT("install.described");
 }
 
 static int

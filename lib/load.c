@@ -240,6 +240,7 @@ count(struct strata_store *store, _Atomic uint64_t *counter)
 {
 	(void)store;
 	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+	STRATA_TESTPOINT("load.counted");
 }
 
 int
@@ -369,8 +370,10 @@ forget_file(struct strata_store *store, uint32_t dimension, int if_absent)
 					      store->name);
 	if (ret != 0)
 		return ret;
-	if (unlink(path) == 0)
+	if (unlink(path) == 0) {
+		STRATA_TESTPOINT("load.forget.unlinked");
 		return strata__newfile_sync_folder(path);
+	}
 	if (errno == ENOENT)
 		return if_absent;
 	return strata__fail_errno(errno, "cannot remove '%s'", path);

@@ -265,6 +265,7 @@ temporary_try(struct strata__newfile *file, const char *base)
 	if (r != 0) {
 		if (r != -EAGAIN)
 			unlinkat(file->dir_fd, file->temporary, 0);
+		STRATA_TESTPOINT("newfile.open.unlinked");
 		close(fd);
 		return r;
 	}
@@ -393,6 +394,7 @@ set_access(const struct strata__newfile *file)
 {
 	const struct strata__newfile_wish *wish = &file->wish;
 	struct stat st;
+	int r;
 
 	if (fstat(file->fd, &st) != 0)
 		return -errno;
@@ -401,7 +403,10 @@ set_access(const struct strata__newfile *file)
 	    fchown(file->fd, (uid_t)-1, wish->group) != 0 &&
 	    (wish->mode & 0070) != 0)
 		return -errno;
-	return fchmod(file->fd, wish->mode) == 0 ? 0 : -errno;
+	STRATA_TESTPOINT("newfile.finish.owned");
+	r = fchmod(file->fd, wish->mode) == 0 ? 0 : -errno;
+	STRATA_TESTPOINT("newfile.finish.opened-up");
+	return r;
 }
 
 /* From here on the name is of this file, or of the one before. */

@@ -190,6 +190,7 @@ void
 strata__os_futex_wake(const void *word, int nr)
 {
 	syscall(SYS_futex, word, FUTEX_WAKE, nr, NULL, NULL, 0);
+	STRATA_TESTPOINT("os.futex.woken");
 }
 
 static int
@@ -207,7 +208,10 @@ strata__os_membarrier_register(void)
 int
 strata__os_membarrier(void)
 {
-	return membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+	int err = membarrier(MEMBARRIER_CMD_GLOBAL_EXPEDITED);
+
+	STRATA_TESTPOINT("os.membarrier.made");
+	return err;
 }
 
 /**** file locks ****/
@@ -261,8 +265,10 @@ strata__os_lock_try(int fd, uint64_t offset, uint64_t size)
 {
 	struct flock lock = range(F_WRLCK, offset, size);
 
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+	if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+		STRATA_TESTPOINT("os.lock.taken");
 		return 0;
+	}
 	return errno == EACCES ? -EAGAIN : -errno;
 }
 
@@ -312,6 +318,7 @@ strata__os_guard(int fd, void **ret_guard)
 		return -err;
 	}
 	*ret_guard = map;
+	STRATA_TESTPOINT("os.guard.mapped");
 	return 0;
 }
 
@@ -320,6 +327,7 @@ strata__os_unguard(void *guard)
 {
 	if (guard != NULL)
 		munmap(guard, STRATA_PAGE);
+	STRATA_TESTPOINT("os.guard.unmapped");
 }
 
 /**** large pages ****/
@@ -402,6 +410,7 @@ strata__os_reserve(int fd, uint64_t offset, uint64_t size)
 
 		if (err == 0)
 			err = posix_fallocate(fd, (off_t)offset, (off_t)now);
+		STRATA_TESTPOINT("os.reserve.step");
 		if (err == EINTR) {
 			if (step > RESERVE_MIN)
 				step /= 2;
@@ -425,6 +434,7 @@ strata__os_truncate(int fd, uint64_t size)
 		if (err == 0 && ftruncate(fd, (off_t)size) != 0)
 			err = errno;
 	} while (err == EINTR);
+	STRATA_TESTPOINT("os.truncate.cut");
 	return -err;
 }
 
@@ -474,6 +484,7 @@ strata__os_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
 			n = pwrite(fd, p, size, (off_t)offset);
 			err = n < 0 ? errno : 0;
 		}
+		STRATA_TESTPOINT("os.pwrite.written");
 		if (err == EINTR)
 			continue;
 		if (n <= 0)

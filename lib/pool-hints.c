@@ -2,6 +2,7 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Hints: where to find free blocks without a search; made from the records. */
 #include "pool-private.h"
+#include "testpoint.h"
 
 /*
  * What is free is written down twice. The records say it, in shared memory that
@@ -46,8 +47,10 @@ class_recount(struct strata__space *space, uint32_t class_)
 			state = STRATA_ALLOCATED;
 		nr[state] += blocks.run;
 	}
+	STRATA_TESTPOINT("pool.recount.stacked");
 	/* The lowest on top. */
 	reverse(stack, nr[STRATA_FREE]);
+	STRATA_TESTPOINT("pool.recount.turned");
 	strata__count_set(&counters->nr_free, nr[STRATA_FREE]);
 	strata__count_set(&counters->live, nr[STRATA_ALLOCATED]);
 	strata__count_set(&counters->retired, nr[STRATA_RETIRED]);
@@ -101,6 +104,7 @@ strata__retired_push(struct strata__space *space, uint32_t item)
 		return;
 	}
 	strata__retired_list(space)[height] = item;
+	STRATA_TESTPOINT("pool.retired.noted");
 	strata__count_set(&counters->nr_retired, height + 1);
 }
 
@@ -227,6 +231,7 @@ strata__stack_push(struct strata__space *space, uint32_t class_, uint64_t index,
 	}
 	while (nr-- > 0)
 		stack[top++] = (uint32_t)(index + nr);
+	STRATA_TESTPOINT("pool.push.stacked");
 	strata__count_set(&counters->nr_free, top);
 }
 
@@ -245,6 +250,7 @@ strata__stack_remove(struct strata__space *space, uint32_t class_,
 	for (i = 0; i < nr_free; i++)
 		if (stack[i] < index || stack[i] - index >= nr)
 			stack[kept++] = stack[i];
+	STRATA_TESTPOINT("pool.remove.closed-up");
 	strata__count_set(&counters->nr_free, kept);
 	return nr_free - kept == nr;
 }

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "store.h"
+#include "testpoint.h"
 
 /*
  * The candidates are what is retired when the pass begins: they are fixed before
@@ -125,6 +126,7 @@ free_unneeded(struct strata_store *store, struct strata__scan *scan)
 		else
 			list[kept++] = item;
 	}
+	STRATA_TESTPOINT("reclaim.closed-up");
 	strata__count_set(&counters->nr_retired, kept);
 	strata__count_add(&counters->reclaimed, freed);
 	return freed;

@@ -284,15 +284,18 @@ open_hidden(const struct strata__folder *folder, int *ret_fd)
 		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
+	STRATA_TESTPOINT("segment.hidden.made");
 	if (fstat(fd, &st) == 0) {
 		hidden_name(second, &st);
 		if (renameat(folder->fd, first, folder->fd, second) == 0) {
+			STRATA_TESTPOINT("segment.hidden.named");
 			*ret_fd = fd;
 			return 0;
 		}
 	}
 	err = -errno;
 	unlinkat(folder->fd, first, 0);
+	STRATA_TESTPOINT("segment.hidden.unlinked");
 	close(fd);
 	return err;
 }
@@ -320,6 +323,7 @@ set_access(int fd, uint32_t mode, uint32_t group)
 {
 	if (group != (uint32_t)-1 && fchown(fd, (uid_t)-1, group) != 0)
 		return -errno;
+	STRATA_TESTPOINT("segment.build.owned");
 	return fchmod(fd, mode & 0777) == 0 ? 0 : -errno;
 }
 
@@ -336,7 +340,9 @@ strata__segment_build(const struct strata__folder *folder, uint64_t size,
 	}
 	if (err != 0)
 		return fail(folder, -err, size, "make a segment in", NULL);
+	STRATA_TESTPOINT("segment.build.made");
 	err = set_access(fd, mode, group);
+	STRATA_TESTPOINT("segment.build.opened-up");
 	if (err != 0)
 		strata__fail_errno(-err,
 				   "cannot set group and mode of a segment in "
@@ -417,6 +423,7 @@ strata__segment_publish(const struct strata__folder *folder, int fd,
 			      ? 0
 			      : -errno;
 	}
+	STRATA_TESTPOINT("segment.publish.linked");
 	if (err == -EEXIST) {
 		strata__fail(STRATA_EEXIST, "%s/%s exists already",
 			     folder->path, name);
@@ -436,6 +443,7 @@ strata__segment_discard(const struct strata__folder *folder, int fd)
 	if (fstat(fd, &st) == 0 && st.st_nlink == 1) {
 		hidden_name(hidden, &st);
 		unlinkat(folder->fd, hidden, 0);
+		STRATA_TESTPOINT("segment.discard.unlinked");
 	}
 	close(fd);
 	errno = saved;
@@ -529,8 +537,10 @@ strata__segment_open(const struct strata__folder *folder, const char *name,
 int
 strata__segment_unlink(const struct strata__folder *folder, const char *name)
 {
-	if (unlinkat(folder->fd, name, 0) == 0)
+	if (unlinkat(folder->fd, name, 0) == 0) {
+		STRATA_TESTPOINT("segment.unlink.unlinked");
 		return 0;
+	}
 	if (errno == ENOENT)
 		return -ENOENT;
 	return fail(folder, errno, 0, "remove", name);
@@ -551,7 +561,9 @@ strata__head_stamp(struct strata__head *head, enum strata__kind kind,
 	strata__os_boot_id(&head->boot_id);
 	head->generation = generation;
 	head->size = size;
+	STRATA_TESTPOINT("segment.head.filled");
 	__atomic_store_n(&head->magic, STRATA_MAGIC, __ATOMIC_RELEASE);
+	STRATA_TESTPOINT("segment.head.stamped");
 }
 
 static int

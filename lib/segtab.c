@@ -329,13 +329,20 @@ enter(struct strata__space *space, const struct strata__building *building,
 	/* Recovery counts what is below it. */
 	strata__count_max(&counters->segments_high, building->index + 1);
 	entry_word(&entry->place, building->place);
+	STRATA_TESTPOINT("segtab.enter.place");
 	entry_word(&entry->size, building->size);
+	STRATA_TESTPOINT("segtab.enter.size");
 	entry_word(&entry->image_size, building->image_size);
+	STRATA_TESTPOINT("segtab.enter.image-size");
 	atomic_store_explicit(&entry->dimension, dimension,
 			      memory_order_release);
+	STRATA_TESTPOINT("segtab.enter.dimension");
 	entry_word(&entry->record.birth, 0);
+	STRATA_TESTPOINT("segtab.enter.birth");
 	entry_word(&entry->record.retirement, 0);
+	STRATA_TESTPOINT("segtab.enter.retirement");
 	atomic_store_explicit(&entry->record.run, 1, memory_order_release);
+	STRATA_TESTPOINT("segtab.enter.run");
 	entry_word(&entry->record.generation, building->generation);
 	STRATA_TESTPOINT("segtab.reserve.filled");
 	entry_state(entry, STRATA_BUILDING);
@@ -433,6 +440,7 @@ strata__building_close(struct strata__building *building)
 	if (building->fd >= 0) {
 		strata__os_unguard(building->guard);
 		close(building->fd);
+		STRATA_TESTPOINT("segtab.building.closed");
 	}
 	building->fd = -1;
 }

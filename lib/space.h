@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "segment.h"
+#include "testpoint.h"
 
 /* A region as this process has it mapped. The place is remembered, since the
  * entry in the table may be another's by the time it is unmapped. */
@@ -140,6 +141,22 @@ strata__count_max(_Atomic uint64_t *counter, uint64_t to)
 	if (strata__count(counter) < to)
 		strata__count_set(counter, to);
 }
+
+#ifdef STRATA_TESTING
+/* Each place that changes a counter is a test point, without a line there. */
+#define strata__count_add(counter, by)         \
+	(strata__count_add((counter), (by)),   \
+	 STRATA_TESTPOINT_HERE("add " #counter))
+#define strata__count_sub(counter, by)         \
+	(strata__count_sub((counter), (by)),   \
+	 STRATA_TESTPOINT_HERE("sub " #counter))
+#define strata__count_set(counter, to)         \
+	(strata__count_set((counter), (to)),   \
+	 STRATA_TESTPOINT_HERE("set " #counter))
+#define strata__count_max(counter, to)         \
+	(strata__count_max((counter), (to)),   \
+	 STRATA_TESTPOINT_HERE("max " #counter))
+#endif
 
 /**** geometry ****/
 

@@ -5,6 +5,7 @@
 #define STRATA_TESTPOINT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /*
  * Two builds exist of the same sources. The one that is installed has neither
@@ -12,6 +13,11 @@
  * (STRATA_TESTING) calls a hook at every point, poisons what it frees, can leave
  * out one safeguard at a time, to show that the tests notice, and can have the
  * system refuse.
+ *
+ * A writer killed between two of its effects on what others can see differs
+ * from one killed elsewhere between the same two in nothing: so one point
+ * stands between any two effects, and that is before the one and after the
+ * other. tests/check-testpoints.sh looks that none is missing.
  */
 #ifdef STRATA_TESTING
 
@@ -34,11 +40,24 @@ extern unsigned strata__broken; /* of enum strata__safeguard */
  * meets instead of being made; 0: it is made. */
 extern int (*strata__refusal)(const char *call);
 
-#define STRATA_TESTPOINT(name)                                                 \
-	do {                                                                   \
-		if (strata__testpoint != NULL)                                 \
-			strata__testpoint(name);                               \
-	} while (0)
+static inline void
+strata__pass(const char *name)
+{
+	if (strata__testpoint != NULL)
+		strata__testpoint(name);
+}
+
+#define STRATA_TESTPOINT(name) strata__pass(name)
+/* One whose name is the place it stands at: for what is done in many. */
+#ifdef __FILE_NAME__
+#define STRATA_FILE __FILE_NAME__
+#else
+#define STRATA_FILE __FILE__
+#endif
+#define STRATA_STRING_(x)          #x
+#define STRATA_STRING(x)           STRATA_STRING_(x)
+#define STRATA_TESTPOINT_HERE(what)                                            \
+	STRATA_TESTPOINT(STRATA_FILE ":" STRATA_STRING(__LINE__) " " what)
 #define STRATA_BROKEN(safeguard) ((strata__broken & (safeguard)) != 0)
 #define STRATA_REFUSAL(call)                                                   \
 	(strata__refusal != NULL ? strata__refusal(call) : 0)
@@ -46,7 +65,8 @@ extern int (*strata__refusal)(const char *call);
 
 #else
 
-#define STRATA_TESTPOINT(name) ((void)0)
+#define STRATA_TESTPOINT(name)      ((void)0)
+#define STRATA_TESTPOINT_HERE(what) ((void)0)
 #define STRATA_BROKEN(safeguard) false
 #define STRATA_REFUSAL(call) 0
 #define STRATA_POISON(p, size) ((void)0)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "testpoint.h"
 #include "tree.h"
 
 /*
@@ -83,6 +84,7 @@ node_take(struct strata__edit *edit, uint64_t *ret_ref)
 	if (rc == 0)
 		memset(strata__node_at(edit->space, *ret_ref), 0,
 		       STRATA_NODE_SIZE);
+	STRATA_TESTPOINT("tree.take.cleared");
 	return rc;
 }
 
@@ -102,10 +104,12 @@ own(struct strata__edit *edit, uint64_t *ref)
 		return rc;
 	memcpy(strata__node_at(edit->space, copy),
 	       strata__node_at(edit->space, old), STRATA_NODE_SIZE);
+	STRATA_TESTPOINT("tree.own.copied");
 	rc = strata__edit_unlink(edit, old);
 	if (rc != 0)
 		return rc;
 	*ref = copy | tag;
+	STRATA_TESTPOINT("tree.own.linked");
 	return 0;
 }
 
@@ -122,6 +126,7 @@ drop(struct strata__edit *edit, uint64_t *ref)
 
 	if (rc == 0)
 		*ref = 0;
+	STRATA_TESTPOINT("tree.drop.unlinked");
 	return rc;
 }
 
@@ -142,6 +147,7 @@ own_root(struct strata__edit *edit, uint32_t dimension)
 	if (rc != 0)
 		return rc;
 	slots_at(edit, root)[0] = edit->root;
+	STRATA_TESTPOINT("tree.root.raised");
 	edit->root = root | height;
 	return 0;
 }
@@ -207,6 +213,7 @@ dimension_make(struct strata__edit *edit, uint32_t dimension, uint64_t *slot)
 	dimnode = dimnode_at(edit, *slot);
 	dimnode->magic = STRATA_DIMNODE_MAGIC;
 	dimnode->id = dimension;
+	STRATA_TESTPOINT("tree.dimension.made");
 	return 0;
 }
 
@@ -229,6 +236,7 @@ own_dimension(struct strata__edit *edit, uint32_t dimension, bool create,
 	if (rc != 0)
 		return rc;
 	dimnode_at(edit, *slot)->version = edit->version;
+	STRATA_TESTPOINT("tree.dimension.dated");
 	*ret_slot = slot;
 	return 0;
 }
@@ -328,11 +336,13 @@ dimension_grow(struct strata__edit *edit, uint64_t *slot)
 		else
 			memcpy(slots_at(edit, child), dimnode->u.children,
 			       sizeof(dimnode->u.children));
+		STRATA_TESTPOINT("tree.grow.copied");
 	}
 	memset(&dimnode->u, 0, sizeof(dimnode->u));
 	dimnode->u.children[0] = child;
 	dimnode->height++;
 	*slot += 1; /* the tag */
+	STRATA_TESTPOINT("tree.grow.raised");
 	return 0;
 }
 
@@ -391,6 +401,7 @@ strata__tree_put(struct strata__edit *edit, uint32_t dimension, uint32_t layer,
 	if (dimnode->height == 0)
 		dimnode->u.places[layer] =
 			(struct strata__place){new.content, new.size};
+	STRATA_TESTPOINT("tree.put.entered");
 	return 0;
 }
 
@@ -434,6 +445,7 @@ clear_in_leaf(struct strata__edit *edit, uint64_t *ref, uint32_t layer)
 		return rc;
 	entry = &leaf_at(edit, *ref)->entries[index];
 	memset(entry, 0, sizeof(*entry));
+	STRATA_TESTPOINT("tree.remove.cleared-in-leaf");
 	return 0;
 }
 
@@ -469,6 +481,7 @@ clear_entry(struct strata__edit *edit, struct strata__dimnode *dimnode,
 				   dimnode->height, layer);
 	memset(&dimnode->u.entries[layer], 0, sizeof(dimnode->u.entries[0]));
 	memset(&dimnode->u.places[layer], 0, sizeof(dimnode->u.places[0]));
+	STRATA_TESTPOINT("tree.remove.cleared");
 	return 0;
 }
 
@@ -503,6 +516,7 @@ strata__tree_remove(struct strata__edit *edit, uint32_t dimension,
 		dimnode->height = 0;
 		*slot &= ~STRATA_REF_TAG;
 	}
+	STRATA_TESTPOINT("tree.remove.counted");
 	*ret_old = old;
 	return 0;
 }

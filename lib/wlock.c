@@ -79,11 +79,14 @@ slot_sign(struct strata__wlock *wlock)
 	} while (incarnation == 0 ||
 		 wlock->mine == (word & ~STRATA_WLOCK_WAITERS));
 	writer->pid = (uint32_t)getpid();
+	STRATA_TESTPOINT("wlock.attach.numbered");
 	strata__os_self(writer->name, sizeof(writer->name),
 			&writer->pid_namespace);
+	STRATA_TESTPOINT("wlock.attach.named");
 	/* Letter G: pairs with owner_is_dead(). */
 	atomic_store_explicit(&writer->incarnation, incarnation,
 			      memory_order_release);
+	STRATA_TESTPOINT("wlock.attach.signed");
 	return 0;
 }
 
@@ -118,6 +121,7 @@ static void
 lock_unmap(struct strata__space *space)
 {
 	munmap(space->lock, space->geometry->lock_size);
+	STRATA_TESTPOINT("wlock.detach.unmapped");
 	space->lock = NULL;
 }
 
@@ -280,8 +284,10 @@ word_wait(struct strata__wlock *wlock, uint64_t deadline)
 			    &lock->word, &word, word | STRATA_WLOCK_WAITERS,
 			    memory_order_relaxed, memory_order_relaxed))
 			continue;
+		STRATA_TESTPOINT("wlock.wait.announced");
 		strata__os_futex_wait(&lock->word, word | STRATA_WLOCK_WAITERS,
 				      SLICE_NS);
+		STRATA_TESTPOINT("wlock.wait.slept");
 	}
 }
 
@@ -332,6 +338,7 @@ strata__wlock_acquire(struct strata__wlock *wlock, uint64_t timeout_ns)
 		pthread_mutex_unlock(&wlock->mutex);
 		return ret;
 	}
+	STRATA_TESTPOINT("wlock.acquire.word-taken");
 	atomic_store_explicit(&wlock->space->lock->since_ns,
 			      strata__os_realtime_coarse_ns(),
 			      memory_order_relaxed);

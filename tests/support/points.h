@@ -12,7 +12,7 @@ struct point {
 	unsigned passages;
 };
 
-#define POINTS_MAX 160
+#define POINTS_MAX 400
 
 /* In memory that is shared with the child that counts. */
 struct points {
