@@ -170,6 +170,7 @@ unlink_all(const struct strata__space *space, const char *catalog)
 	STRATA_TESTPOINT("destroy.catalog-unlinked");
 	strata__segment_name_lock(lock, &space->id);
 	(void)unlinkat(space->folder.fd, lock, 0);
+	STRATA_TESTPOINT("destroy.lock-unlinked");
 	return 0;
 }
 
@@ -324,14 +325,17 @@ static int
 ruin_unlink(const struct ruin *ruin)
 {
 	struct stat st;
+	int err;
 
 	if (fstatat(ruin->folder.fd, ruin->file, &st, AT_SYMLINK_NOFOLLOW) !=
 		    0 ||
 	    st.st_dev != ruin->st.st_dev || st.st_ino != ruin->st.st_ino)
 		return 0; /* gone, and perhaps another one is there */
-	if (unlinkat(ruin->folder.fd, ruin->file, 0) == 0 || errno == ENOENT)
+	err = unlinkat(ruin->folder.fd, ruin->file, 0) == 0 ? 0 : errno;
+	STRATA_TESTPOINT("destroy.ruin-unlinked");
+	if (err == 0 || err == ENOENT)
 		return 0;
-	return strata__fail_errno(errno, "cannot remove %s/%s",
+	return strata__fail_errno(err, "cannot remove %s/%s",
 				  ruin->folder.path, ruin->file);
 }
 

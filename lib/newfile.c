@@ -424,8 +424,10 @@ replace(struct strata__newfile *file)
 		return newfile_fail(file, file->base, -r, "sync");
 	STRATA_TESTPOINT("newfile.finish.synced");
 	if (renameat(file->dir_fd, file->temporary, file->dir_fd,
-		     file->base) == 0)
+		     file->base) == 0) {
+		STRATA_TESTPOINT("newfile.finish.renamed");
 		return 0;
+	}
 	if (errno == ENOENT)
 		return strata__fail_errno(ENOENT,
 					  "'%s' is as it was: a newer writer "
@@ -444,7 +446,6 @@ strata__newfile_finish(struct strata__newfile *file)
 		strata__newfile_discard(file);
 		return r;
 	}
-	STRATA_TESTPOINT("newfile.finish.renamed");
 	r = STRATA_BROKEN(STRATA_NO_FOLDER_SYNC) ? 0
 						 : folder_sync(file->dir_fd);
 	STRATA_TESTPOINT("newfile.finish.durable");

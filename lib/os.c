@@ -302,6 +302,7 @@ strata__os_unlock(int fd, uint64_t offset, uint64_t size)
 	struct flock lock = range(F_UNLCK, offset, size);
 
 	(void)!fcntl(fd, F_OFD_SETLK, &lock);
+	STRATA_TESTPOINT("os.unlock.freed");
 }
 
 int

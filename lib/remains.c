@@ -528,6 +528,7 @@ strata__remains_end(struct strata__remains *remains, bool remove_lock)
 		remains->nr_files++;
 		remains->bytes += (uint64_t)st.st_blocks * 512;
 	}
+	STRATA_TESTPOINT("remains.lock-unlinked");
 	strata__os_unlock(remains->lock_fd, STRATA_LOCK_MAKING, 1);
 	close(remains->lock_fd);
 	remains->lock_fd = -1;

@@ -634,6 +634,7 @@ strata__space_mark_dead(struct strata__space *space)
 	/* Letter J. */
 	atomic_fetch_add_explicit(&hot->commit_counter, 1,
 				  memory_order_release);
+	STRATA_TESTPOINT("destroy.counted");
 	strata__os_futex_wake(&hot->commit_counter, INT_MAX);
 }
 
