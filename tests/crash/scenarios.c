@@ -9,30 +9,29 @@
 
 #include "pattern.h"
 #include "proc.h"
-
-/* Dimensions 1 to 3 change together; these are changed in other ways. */
-#define GROUP   3
-#define LOADED  4
-#define CRYSTAL 5
-#define GROWN   6 /* larger than all others: the pools grow for it */
-#define TOUCHED 8
+#include "scenarios-private.h"
 
 static struct strata_store *store;
 static uint64_t *before; /* generation that the writer found, for its judge */
 static const char *directory;
 static char file[256]; /* of dimension LOADED */
 
+/* All of them. */
+static const uint32_t dimensions[] = {1, 2, 3, LOADED, CRYSTAL, GROWN, TOUCHED};
+#define NR_DIMENSIONS (sizeof(dimensions) / sizeof(*dimensions))
+
 /**** contents ****/
 
-/* One goes into each class of the pools, and one is a run. */
-static const size_t sizes[] = {100, 5000, 17000, 40000, 70000, 300000, 64};
-#define LARGEST 300000
+/* Small, so that a trial is quick: one for each class of the pools, one that is
+ * alone in a block of the largest, one that is a run. */
+static const size_t sizes[] = {100, 5000, 9000, 12000, 15000, 40000, 64};
+#define LARGEST 40000
 
 static size_t
 size_of(uint32_t dimension, uint32_t layer)
 {
 	if (dimension == GROWN)
-		return sizes[3];
+		return sizes[5];
 	/* The run in one dimension is enough. */
 	return dimension != 2 && layer == 5 ? 3000 : sizes[layer];
 }
@@ -114,10 +113,19 @@ scenario_see(struct strata_reader *reader)
 
 	need(see(reader, 2) == group && see(reader, 3) == group,
 	     "dimensions that change together are of different generations");
-	see(reader, LOADED);
-	see(reader, CRYSTAL);
-	see(reader, GROWN);
-	see(reader, TOUCHED);
+	for (size_t i = GROUP; i < NR_DIMENSIONS; i++)
+		see(reader, dimensions[i]);
+}
+
+/* What an open section sees, as one number: the same for as long as it is. */
+uint64_t
+scenario_sight(struct strata_reader *reader)
+{
+	uint64_t sight = 0;
+
+	for (size_t i = 0; i < NR_DIMENSIONS; i++)
+		sight = sight * 1000003 + see(reader, dimensions[i]);
+	return sight;
 }
 
 /**** changes ****/
@@ -243,26 +251,26 @@ judge_generation(uint32_t dimension)
 	return now == *before ? OLD : NEW;
 }
 
-static void
+void
 prepare_group(void)
 {
 	*before = generation_now(1);
 }
 
-static void
+void
 act_commit(void)
 {
 	commit(step_group());
 }
 
-static enum outcome
+enum outcome
 judge_group(void)
 {
 	return judge_generation(1);
 }
 
 /* Commits all of it but for the last, which cannot be done. */
-static void
+void
 act_refused(void)
 {
 	struct strata_txn *txn = step_group();
@@ -273,14 +281,14 @@ act_refused(void)
 	strata_txn_abort(txn);
 }
 
-static enum outcome
+enum outcome
 judge_unchanged(void)
 {
 	need(judge_generation(1) == OLD, "a refused transaction is visible");
 	return OLD;
 }
 
-static void
+void
 prepare_unloaded(void)
 {
 	if (generation_now(LOADED) != 0)
@@ -289,13 +297,13 @@ prepare_unloaded(void)
 	*before = 0;
 }
 
-static void
+void
 act_load(void)
 {
 	need(strata_load(store, file, NULL) == 0, "load");
 }
 
-static void
+void
 prepare_loaded(void)
 {
 	if (generation_now(LOADED) == 0) {
@@ -306,25 +314,25 @@ prepare_loaded(void)
 	make_file(*before + 1);
 }
 
-static void
+void
 act_reload(void)
 {
 	need(strata_reload(store, LOADED, file) == 0, "reload");
 }
 
-static enum outcome
+enum outcome
 judge_loaded(void)
 {
 	return judge_generation(LOADED);
 }
 
-static void
+void
 act_unload(void)
 {
 	need(strata_unload(store, LOADED, 0) == 0, "unload");
 }
 
-static enum outcome
+enum outcome
 judge_unloaded(void)
 {
 	uint64_t now = generation_now(LOADED);
@@ -334,7 +342,7 @@ judge_unloaded(void)
 }
 
 /* All in pool blocks; and its region, if it had one, is gone. */
-static void
+void
 prepare_protos(void)
 {
 	struct strata_txn *txn = begin();
@@ -347,14 +355,14 @@ prepare_protos(void)
 	*before = generation;
 }
 
-static void
+void
 act_crystallize(void)
 {
 	need(strata_crystallize(store, CRYSTAL) == 0, "crystallise");
 }
 
 /* A region, and changes over it. */
-static void
+void
 prepare_hybrid(void)
 {
 	struct strata_txn *txn;
@@ -367,7 +375,7 @@ prepare_hybrid(void)
 	commit(txn);
 }
 
-static enum outcome
+enum outcome
 judge_crystal(void)
 {
 	struct strata_dimension dimension;
@@ -384,7 +392,7 @@ judge_crystal(void)
 }
 
 /* What is published is durable. */
-static enum outcome
+enum outcome
 judge_durable(void)
 {
 	enum outcome outcome = judge_crystal();
@@ -401,7 +409,7 @@ judge_durable(void)
 }
 
 /* A dimension that is not there; and no blocks for it. */
-static void
+void
 prepare_small(void)
 {
 	struct strata_txn *txn = begin();
@@ -413,7 +421,7 @@ prepare_small(void)
 	*before = 0;
 }
 
-static void
+void
 act_grow(void)
 {
 	struct strata_txn *txn = begin();
@@ -422,25 +430,22 @@ act_grow(void)
 	commit(txn);
 }
 
-static enum outcome
+enum outcome
 judge_grown(void)
 {
 	return judge_generation(GROWN);
 }
 
-/* Garbage of blocks, more than the pools were made for. */
-static void
-prepare_garbage(void)
+/* Grown for what is to be removed. */
+void
+prepare_large(void)
 {
 	prepare_small();
 	act_grow();
-	prepare_small();
-	act_grow();
-	act_commit();
 	prepare_group();
 }
 
-static void
+void
 act_shrink(void)
 {
 	struct strata_txn *txn = begin();
@@ -450,22 +455,50 @@ act_shrink(void)
 	need(strata_gc(store, NULL) == 0, "gc");
 }
 
-static void
+void
 act_gc(void)
 {
 	need(strata_gc(store, NULL) == 0, "gc");
 }
 
-static void
-act_limit(void)
+static uint64_t
+limit_now(void)
 {
-	static const uint64_t limits[2] = {UINT64_C(48) << 20, UINT64_C(50)
-								       << 20};
+	struct strata_stats stats = {.struct_size = sizeof(stats)};
 
-	need(strata_limit(store, limits[*before & 1]) == 0, "limit");
+	need(strata_stats(store, &stats) == 0, "stats");
+	return stats.limit;
 }
 
-static void
+static uint64_t
+other_limit(uint64_t limit)
+{
+	return SCENARIO_LIMIT + SCENARIO_LIMIT_MAX - limit;
+}
+
+void
+prepare_limit(void)
+{
+	*before = limit_now();
+}
+
+void
+act_limit(void)
+{
+	need(strata_limit(store, other_limit(*before)) == 0, "limit");
+}
+
+enum outcome
+judge_limit(void)
+{
+	uint64_t now = limit_now();
+
+	need(now == *before || now == other_limit(*before),
+	     "the limit became %" PRIu64, now);
+	return now == *before ? OLD : NEW;
+}
+
+void
 act_session(void)
 {
 	struct strata_writer *writer;
@@ -475,74 +508,216 @@ act_session(void)
 	need(strata_writer_close(writer) == 0, "close");
 }
 
-/* Keeps what the one before, who is dead, has said. */
+/* So much garbage that the commit that comes reclaims it. */
+void
+prepare_due(void)
+{
+	struct strata_stats stats = {.struct_size = sizeof(stats)};
+	uint64_t before_step = 0, step = 0;
+
+	while (stats.retired + step + step / 20 <= stats.limit / 32) {
+		before_step = stats.retired;
+		commit(step_group());
+		need(strata_stats(store, &stats) == 0, "stats");
+		step = stats.retired - before_step;
+	}
+	prepare_group();
+}
+
+/* One dimension that loses its region and its protos. */
+void
+prepare_removable(void)
+{
+	prepare_hybrid();
+	prepare_group();
+}
+
+void
+act_remove_dimension(void)
+{
+	struct strata_txn *txn = begin();
+
+	need(strata_remove_dimension(txn, CRYSTAL) == 0, "remove");
+	commit(txn);
+}
+
+enum outcome
+judge_removed(void)
+{
+	return generation_now(CRYSTAL) == 0 ? NEW : OLD;
+}
+
+/* Content over a region keeps the metadata that it has there. */
+void
+prepare_crystal(void)
+{
+	prepare_protos();
+	act_crystallize();
+}
+
+void
+act_replace(void)
+{
+	struct strata_txn *txn = begin();
+
+	need(strata_replace(txn, CRYSTAL, 2, NULL, content(CRYSTAL, 2, *before),
+			    size_of(CRYSTAL, 2), 0) == 0,
+	     "replace");
+	commit(txn);
+}
+
+/* The other way round: over a region is new, all in the region old. */
+enum outcome
+judge_replaced(void)
+{
+	return judge_crystal() == NEW ? OLD : NEW;
+}
+
+void
+act_append(void)
+{
+	struct strata_txn *txn = begin();
+
+	need(strata_append(txn, APPENDED, NULL, "one more", 8, 0, NULL) == 0,
+	     "append");
+	commit(txn);
+}
+
+static uint64_t
+nr_appended(void)
+{
+	struct strata_dimension dimension = {.nr_layers = 0};
+	struct strata_reader *reader;
+	int code;
+
+	need(strata_reader_open(store, &reader) == 0, "open");
+	need(strata_read_lock(reader) == 0, "lock");
+	code = strata_dimension_get(reader, APPENDED, &dimension);
+	need(code == 0 || code == STRATA_ENODIM, "get");
+	need(strata_read_unlock(reader) == 0, "unlock");
+	need(strata_reader_close(reader) == 0, "close");
+	return dimension.nr_layers;
+}
+
+/* As many as in a node of a dimension, so that the next makes it higher. */
+void
+prepare_appended(void)
+{
+	struct strata_txn *txn = begin();
+
+	if (nr_appended() != 0)
+		need(strata_remove_dimension(txn, APPENDED) == 0, "remove");
+	for (unsigned i = 0; i < 60; i++)
+		need(strata_append(txn, APPENDED, NULL, "one more", 8, 0,
+				   NULL) == 0,
+		     "append");
+	commit(txn);
+}
+
+enum outcome
+judge_appended(void)
+{
+	uint64_t nr = nr_appended();
+
+	need(nr == 60 || nr == 61, "%" PRIu64 " layers", nr);
+	return nr == 61 ? NEW : OLD;
+}
+
+/* Removed, and its file with it. */
+void
+act_forget(void)
+{
+	need(strata_unload(store, CRYSTAL, /* forget= */ 1) == 0, "forget");
+}
+
+enum outcome
+judge_forgotten(void)
+{
+	char path[256];
+
+	need(strata_file_path(directory, CRYSTAL, path, sizeof(path)) == 0,
+	     "path");
+	if (generation_now(CRYSTAL) != 0) {
+		need(strata_file_verify(path, 0, NULL) == 0,
+		     "the file is gone, the dimension is not");
+		return OLD;
+	}
+	return NEW;
+}
+
+/* Loaded, with protos over it, and a file of the next generation. */
+void
+prepare_contended(void)
+{
+	struct strata_txn *txn;
+
+	prepare_loaded();
+	txn = begin();
+	put(txn, LOADED, 1, *before);
+	put(txn, LOADED, 4, *before);
+	commit(txn);
+}
+
 static void
+check_rival(int code)
+{
+	need(code == 0 || code == STRATA_EEXIST || code == STRATA_ENODIM,
+	     "beside another: %d", code);
+}
+
+void
+rival_load(void)
+{
+	check_rival(strata_load(store, file, NULL));
+}
+
+void
+rival_reload(void)
+{
+	check_rival(strata_reload(store, LOADED, file));
+}
+
+void
+rival_crystallize(void)
+{
+	check_rival(strata_crystallize(store, LOADED));
+}
+
+/* Keeps what the one before, who is dead, has said. */
+void
 prepare_nothing(void)
 {
 }
 
-const struct scenario commit_scenario = {
-	"commit", false, NULL, NULL, prepare_group, act_commit, judge_group,
-};
-const struct scenario load_scenario = {
-	"load", false, NULL, NULL, prepare_unloaded, act_load, judge_loaded,
-};
-const struct scenario hybrid_scenario = {
-	"crystallise a hybrid", false,           NULL,          NULL,
-	prepare_hybrid,         act_crystallize, judge_crystal,
-};
-static const struct scenario durable_scenario = {
-	"crystallise into a directory",
-	true,
-	NULL,
-	NULL,
-	prepare_hybrid,
-	act_crystallize,
-	judge_durable,
-};
-
-const struct scenario *const scenarios[] = {
-	&commit_scenario,
-	&load_scenario,
-	&hybrid_scenario,
-	&durable_scenario,
-	&(const struct scenario){"refused commit", false, NULL, NULL,
-				 prepare_group, act_refused, judge_unchanged},
-	&(const struct scenario){"session", false, NULL, NULL, prepare_group,
-				 act_session, judge_group},
-	&(const struct scenario){"reload", false, NULL, NULL, prepare_loaded,
-				 act_reload, judge_loaded},
-	&(const struct scenario){"unload", false, NULL, NULL, prepare_loaded,
-				 act_unload, judge_unloaded},
-	&(const struct scenario){"crystallise", false, NULL, NULL,
-				 prepare_protos, act_crystallize,
-				 judge_crystal},
-	&(const struct scenario){"commit that grows", false, NULL, NULL,
-				 prepare_small, act_grow, judge_grown},
-	&(const struct scenario){"remove and gc", false, NULL, NULL,
-				 prepare_garbage, act_shrink, judge_unchanged},
-	&(const struct scenario){"gc after a crystallise", true,
-				 &durable_scenario, "crystallize.file-written",
-				 prepare_nothing, act_gc, judge_durable},
-	&(const struct scenario){"limit", false, NULL, NULL, prepare_group,
-				 act_limit, judge_unchanged},
-	&(const struct scenario){"recover a commit", false, &commit_scenario,
-				 "edit.commit.version-stored", prepare_nothing,
-				 scenario_touch, judge_group},
-	&(const struct scenario){"recover a commit not made", false,
-				 &commit_scenario, "edit.commit.root-stored",
-				 prepare_nothing, scenario_touch, judge_group},
-	&(const struct scenario){"recover a load", false, &load_scenario,
-				 "segtab.publish.allocated", prepare_nothing,
-				 scenario_touch, judge_loaded},
-	&(const struct scenario){"recover a crystallise", false,
-				 &hybrid_scenario, "edit.commit.version-stored",
-				 prepare_nothing, scenario_touch,
-				 judge_crystal},
-};
-const size_t nr_scenarios = sizeof(scenarios) / sizeof(*scenarios);
-
 /**** for the frame ****/
+
+static uint64_t
+mix(uint64_t hash, uint64_t value)
+{
+	return (hash ^ value) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+/* Equal: the contents are of the same sizes, and lie in the same kinds of
+ * places. */
+uint64_t
+scenario_shape(struct strata_reader *reader)
+{
+	struct strata_dimension info;
+	uint64_t shape = 1;
+	int code;
+
+	for (uint32_t id = 1; id <= SCENARIO_WAITERS; id++) {
+		code = strata_dimension_get(reader, id, &info);
+		need(code == 0 || code == STRATA_ENODIM, "get");
+		shape = mix(shape, id);
+		if (code != 0)
+			continue;
+		shape = mix(shape, info.nr_layers << 32 | info.nr_protos);
+		shape = mix(shape, info.region_bytes);
+		shape = mix(shape, info.content_bytes);
+	}
+	return shape;
+}
 
 void
 scenarios_init(const char *folder)

@@ -12,6 +12,8 @@
 static struct points *counted;
 static const char *fatal;
 static unsigned passages_left;
+static void (*last_wish)(void *arg);
+static void *wish_arg;
 
 static void
 count(const char *name)
@@ -30,8 +32,11 @@ count(const char *name)
 static void
 die(const char *name)
 {
-	if (strcmp(name, fatal) == 0 && --passages_left == 0)
-		proc_die();
+	if (strcmp(name, fatal) != 0 || --passages_left != 0)
+		return;
+	if (last_wish != NULL)
+		last_wish(wish_arg);
+	proc_die();
 }
 
 void
@@ -47,6 +52,13 @@ points_die_at(const char *name, unsigned passage)
 	fatal = name;
 	passages_left = passage;
 	strata__testpoint = die;
+}
+
+void
+points_before_death(void (*wish)(void *arg), void *arg)
+{
+	last_wish = wish;
+	wish_arg = arg;
 }
 
 void

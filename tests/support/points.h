@@ -24,6 +24,8 @@ struct points {
 void points_count(struct points *points);
 /* Ends this process by SIGKILL at a passage, counted from 1 and from here. */
 void points_die_at(const char *name, unsigned passage);
+/* What it does there before. */
+void points_before_death(void (*wish)(void *arg), void *arg);
 /* Nothing happens at points any more. */
 void points_off(void);
 
