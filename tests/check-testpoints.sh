@@ -94,8 +94,8 @@ flat="$flat|^[ 	]*\\*(ref|slot|place) *[-+|&]?= "
 flat="$flat|(slots|dimnode|leaf)_at *\\(.*\\)[^ ]* = "
 flat="$flat|catalog->[a-z_.]+ = "
 
-# The list: "ROOM.c | a piece of the line | why". Lines that begin with # and
-# empty ones are none.
+# The list: "ROOM.c | a piece of the line | why", ROOM.c or * for any. Lines that
+# begin with # and empty ones are none.
 exempted() {
 	awk -F ' [|] ' '
 	FILENAME == list {
@@ -112,7 +112,8 @@ exempted() {
 	}
 	{
 		for (i = 1; i <= nr; i++)
-			if (index($0, room[i] ":") == 1 && index($0, piece[i])) {
+			if ((room[i] == "*" || index($0, room[i] ":") == 1) &&
+			    index($0, piece[i])) {
 				used[i] = 1
 				next
 			}

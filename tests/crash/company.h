@@ -12,7 +12,7 @@
 /* Of one trial. In the order of these functions: */
 struct company_of {
 	enum company kind;
-	const struct scenario *scenario;
+	const struct scenario *scenario; /* NULL: the store is destroyed */
 	const char *name; /* of the store */
 	struct proc procs[COMPANY_MAX];
 	unsigned nr;

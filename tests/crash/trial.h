@@ -15,8 +15,8 @@ struct kill {
 	unsigned passage;
 };
 
-/* Once in a process. */
-void trials_init(void);
+/* Once in a process: where files may lie. */
+void trials_init(const char *folder);
 void trials_fini(void);
 /* Makes the store of a scenario and starts the readers. */
 void trials_begin(const struct scenario *scenario);

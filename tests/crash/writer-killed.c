@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* A writer killed at any test point: readers go on, the next writer mends. */
-#include <inttypes.h>
+#include <dirent.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "proc.h"
 #include "trial.h"
@@ -141,8 +143,7 @@ run_worker(struct proc *parent, void *arg)
 	unsigned number;
 
 	(void)parent;
-	(void)arg;
-	trials_init();
+	trials_init(arg);
 	while ((number = atomic_fetch_add(&common->next, 1)) < nr_plays)
 		play(number);
 	trials_fini();
@@ -173,9 +174,23 @@ add_all(const struct scenario *scenario)
 			add(scenario, i);
 }
 
+static void
+remove_folder(const char *folder)
+{
+	const struct dirent *entry;
+	DIR *dir = opendir(folder);
+
+	need(dir != NULL, "opendir");
+	while ((entry = readdir(dir)) != NULL)
+		unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+	rmdir(folder);
+}
+
 int
 main(int argc, char **argv)
 {
+	static char folders[WORKERS][32];
 	struct proc workers[WORKERS];
 	unsigned failed = 0;
 	struct tally *all;
@@ -185,14 +200,19 @@ main(int argc, char **argv)
 		if (argc < 2 || strstr(scenarios[i]->what, argv[1]) != NULL)
 			add_all(scenarios[i]);
 	common = proc_shared(sizeof(*common));
-	for (unsigned i = 0; i < WORKERS; i++)
-		proc_start(&workers[i], run_worker, NULL);
-	for (unsigned i = 0; i < WORKERS; i++)
+	for (unsigned i = 0; i < WORKERS; i++) {
+		strcpy(folders[i], "/tmp/strata-killed-XXXXXX");
+		need(mkdtemp(folders[i]) != NULL, "mkdtemp");
+		proc_start(&workers[i], run_worker, folders[i]);
+	}
+	for (unsigned i = 0; i < WORKERS; i++) {
 		if (proc_wait(&workers[i]) != 0) {
 			/* The others clear away what they made. */
 			atomic_store(&common->next, nr_plays);
 			failed++;
 		}
+		remove_folder(folders[i]);
+	}
 	need(failed == 0, "%u violations", failed);
 	all = &common->all;
 	printf("%u points x scenarios, %u writers killed in %u scenarios (%u "
