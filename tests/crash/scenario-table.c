@@ -90,7 +90,8 @@ const struct scenario *const scenarios[] = {
 		PLAY("session", prepare_group, act_session, judge_group),
 		.companies = WAITING},
 	&(const struct scenario){
-		PLAY("append", prepare_appended, act_append, judge_appended)},
+		PLAY("append", prepare_appended, act_append, judge_appended),
+		.passes = "tree.grow.raised"},
 	&(const struct scenario){PLAY("replace over a region", prepare_crystal,
 				      act_replace, judge_replaced)},
 	&(const struct scenario){PLAY("remove a dimension", prepare_removable,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "layout.h"
 #include "pattern.h"
 #include "proc.h"
 #include "scenarios-private.h"
@@ -607,7 +608,7 @@ prepare_appended(void)
 
 	if (nr_appended() != 0)
 		need(strata_remove_dimension(txn, APPENDED) == 0, "remove");
-	for (unsigned i = 0; i < 60; i++)
+	for (unsigned i = 0; i < STRATA_INLINE_ENTRIES; i++)
 		need(strata_append(txn, APPENDED, NULL, "one more", 8, 0,
 				   NULL) == 0,
 		     "append");
@@ -619,8 +620,9 @@ judge_appended(void)
 {
 	uint64_t nr = nr_appended();
 
-	need(nr == 60 || nr == 61, "%" PRIu64 " layers", nr);
-	return nr == 61 ? NEW : OLD;
+	need(nr == STRATA_INLINE_ENTRIES || nr == STRATA_INLINE_ENTRIES + 1,
+	     "%" PRIu64 " layers", nr);
+	return nr == STRATA_INLINE_ENTRIES ? OLD : NEW;
 }
 
 /* Removed, and its file with it. */
