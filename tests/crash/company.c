@@ -10,6 +10,8 @@
 
 #include "store.h"
 
+#define PATIENCE_NS (UINT64_C(60) * 1000000000)
+
 /* Shared by all processes of a worker. */
 static _Atomic unsigned *about_to_commit;
 
@@ -167,14 +169,18 @@ is_not_waited_for(struct strata_store *store)
 void
 company_dying(struct company_of *company, struct strata_store *store)
 {
+	uint64_t begin = test_now_ns();
+
 	if (company->kind != WAITING_WRITERS)
 		return;
 	say_go(company);
 	/* Before it is attached it has no lock. */
 	if (store == NULL || store->space.lock == NULL)
 		return;
-	while (atomic_load(about_to_commit) < COMPANY_MAX ||
-	       is_not_waited_for(store))
+	/* One that failed tells so when it is joined. */
+	while ((atomic_load(about_to_commit) < COMPANY_MAX ||
+		is_not_waited_for(store)) &&
+	       test_now_ns() - begin < PATIENCE_NS)
 		sched_yield();
 }
 
