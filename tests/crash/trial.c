@@ -455,7 +455,7 @@ run_make(struct proc *parent, void *arg)
 		.nr_pools = 3,
 		.pools = {{4 << 10, 4 << 20},
 			  {8 << 10, 4 << 20},
-			  {16 << 10, 12 << 20}},
+			  {16 << 10, 8 << 20}},
 	};
 
 	(void)parent;
@@ -472,10 +472,8 @@ run_last(struct proc *parent, void *arg)
 
 	(void)parent;
 	attach();
-	if (scenario->first == NULL) {
+	if (scenario->first == NULL)
 		scenario->prepare();
-		scenario->act();
-	}
 	collect();
 	check_memory();
 	check_store();
