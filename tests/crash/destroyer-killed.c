@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* Killed while a store is destroyed or made: it can be done once more. */
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "company.h"
 #include "pattern.h"
@@ -12,6 +15,8 @@
 
 static const struct pattern_set set = {2, 12, 30 << 10};
 static char name[STRATA_STORE_NAME_MAX + 1];
+static char folder[] = "/tmp/strata-destroyed-XXXXXX";
+static const char *directory; /* of the store, or NULL */
 static struct points *points;
 static struct company_of company;
 static unsigned nr_points, nr_kills, nr_missed;
@@ -21,13 +26,18 @@ static unsigned nr_points, nr_kills, nr_missed;
 static void
 make(void)
 {
-	struct strata_config config = {.limit = 16 << 20};
+	struct strata_config config = {
+		.limit = 16 << 20, .directory = directory, .adopt = 1};
 	struct strata_store *store;
 
 	need(strata_create(name, &config) == 0, "create");
+	/* What comes then is the same as without, but for what disks cost. */
+	if (directory != NULL)
+		points_off();
 	need(strata_attach(name, STRATA_WRITE, &store) == 0, "attach");
 	pattern_commit(store, &set, 1);
-	need(strata_crystallize(store, 2) == 0, "crystallise");
+	if (directory == NULL)
+		need(strata_crystallize(store, 2) == 0, "crystallise");
 	need(strata_detach(store) == 0, "detach");
 }
 
@@ -225,12 +235,27 @@ trial(struct kill *kill)
 }
 
 static void
+remove_directory(void)
+{
+	const struct dirent *entry;
+	DIR *dir = directory != NULL ? opendir(directory) : NULL;
+
+	if (dir == NULL)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+	need(rmdir(directory) == 0, "rmdir %s", directory);
+}
+
+static void
 point_trial(struct kill *kill)
 {
 	need(trial(kill) == 0,
 	     "killed at '%s', passage %u: something is left, which nothing "
 	     "removes",
 	     kill->point, kill->passage);
+	remove_directory();
 }
 
 /* At its first, second and last passage. */
@@ -254,6 +279,7 @@ all_points(bool create, enum company beside)
 
 	memset(points, 0, sizeof(*points));
 	need(trial(&kill) == 0, "something is left without a kill");
+	remove_directory();
 	for (unsigned i = 0; i < points->nr; i++)
 		point_trials(&kill, &points->points[i]);
 	nr_points += points->nr;
@@ -262,8 +288,10 @@ all_points(bool create, enum company beside)
 int
 main(void)
 {
+	static char path[sizeof(folder) + 8];
 	unsigned destroyed;
 
+	need(mkdtemp(folder) != NULL, "mkdtemp");
 	shm_begin();
 	points = proc_shared(sizeof(*points));
 	strcpy(name, store_name("destroy"));
@@ -276,9 +304,12 @@ main(void)
 	       nr_kills);
 	destroyed = nr_kills;
 	all_points(/* create= */ true, NOBODY);
-	printf("%u processes killed while they made and filled one: making and "
-	       "destroying one of that name worked\n",
+	directory = strcat(strcpy(path, folder), "/made");
+	all_points(/* create= */ true, NOBODY);
+	printf("%u processes killed while they made and filled one, also with "
+	       "a directory: making and destroying one of that name worked\n",
 	       nr_kills - destroyed);
+	need(rmdir(folder) == 0, "rmdir %s", folder);
 	printf("%u points x scenarios, %u killed (%u passages not reached), 0 "
 	       "violations\n",
 	       nr_points, nr_kills, nr_missed);
