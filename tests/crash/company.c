@@ -174,9 +174,6 @@ company_dying(struct company_of *company, struct strata_store *store)
 	if (company->kind != WAITING_WRITERS)
 		return;
 	say_go(company);
-	/* Before it is attached it has no lock. */
-	if (store == NULL || store->space.lock == NULL)
-		return;
 	/* One that failed tells so when it is joined. */
 	while ((atomic_load(about_to_commit) < COMPANY_MAX ||
 		is_not_waited_for(store)) &&

@@ -26,7 +26,7 @@ void company_begin(struct company_of *company);
 /* In the writer, before it acts. */
 void company_acts(struct company_of *company);
 /* In the writer, where it is to die, or when it has acted: gets the writers to
- * wait for the lock, if this one has it. */
+ * wait for the lock, if this one has it; told by a handle of the store. */
 void company_dying(struct company_of *company, struct strata_store *store);
 /* The writer is dead. */
 void company_after_death(struct company_of *company);

@@ -140,10 +140,13 @@ attach(void)
 	scenario_attached(store);
 }
 
+/* A handle beside its own, which it may not have yet, or not any more. */
+static struct strata_store *watched;
+
 static void
 last_wish(void *arg)
 {
-	company_dying(arg, store);
+	company_dying(arg, watched);
 }
 
 static void
@@ -156,6 +159,9 @@ run_writer(struct proc *parent, void *arg)
 		attach();
 		kill->scenario->prepare();
 	}
+	if (kill->company == WAITING_WRITERS)
+		need(strata_attach(name, STRATA_WRITE, &watched) == 0,
+		     "attach");
 	proc_say(parent, 'p');
 	proc_hear(parent, 'g');
 	company_acts(&company);
