@@ -15,6 +15,7 @@
 
 #include "company.h"
 #include "proc.h"
+#include "sound.h"
 
 /*
  * Each trial: a process is killed, another one recovers and looks. Two readers
@@ -223,21 +224,6 @@ kill_first(const struct scenario *scenario)
 
 /**** the one that recovers ****/
 
-/* Every byte of every file is one that the store knows of. It may know of more
- * until gc: a region whose builder died before it had filled it, or whose
- * burier did between the file and the entry. */
-static void
-check_files(struct strata_stats *stats, bool is_collected)
-{
-	uint64_t bytes = shm_bytes(NULL);
-
-	need(strata_stats(store, stats) == 0, "stats");
-	need(is_collected ? bytes == stats->reserved : bytes <= stats->reserved,
-	     "%" PRIu64 " bytes are reserved, but files have %" PRIu64,
-	     stats->reserved, bytes);
-	need(stats->reserved <= stats->limit, "more is reserved than may be");
-}
-
 static uint64_t
 shape_now(void)
 {
@@ -268,23 +254,16 @@ used_before(uint64_t shape, uint64_t used_now)
 	return used_now;
 }
 
-/* No section needs anything that is retired, so nothing is; and as much is free
- * as was with the same contents before. */
+/* Nothing is lost; and as much is free as was with the same contents before. */
 static void
 check_memory(void)
 {
 	struct strata_stats stats = {.struct_size = sizeof(stats)};
-	unsigned nr_files;
 	uint64_t used;
 
-	check_files(&stats, /* is_collected= */ true);
-	need(stats.retired == 0, "%" PRIu64 " bytes are retired",
-	     stats.retired);
-	(void)shm_bytes(&nr_files);
-	/* Catalog, lock, the pins of our user; a pool or region each. */
-	need(nr_files == 3 + stats.nr_pools + stats.nr_regions,
-	     "%u files; %u pools and %" PRIu64 " regions need three more",
-	     nr_files, stats.nr_pools, stats.nr_regions);
+	sound_collect(store);
+	sound_memory(store);
+	need(strata_stats(store, &stats) == 0, "stats");
 	used = used_before(shape_now(), stats.used);
 	need(stats.used == used,
 	     "%" PRIu64 " bytes are used, %" PRIu64
@@ -293,33 +272,8 @@ check_memory(void)
 }
 
 static void
-check_store(void)
-{
-	struct strata_verify_report report;
-
-	need(strata_verify(store, 0, NULL, NULL, &report) == 0, "verify");
-	need(report.errors == 0, "%" PRIu64 " errors: %s", report.errors,
-	     report.first);
-}
-
-/* Until no section is in the way of any of it. */
-static void
-collect(void)
-{
-	uint64_t begin = test_now_ns();
-	struct strata_gc_report report;
-
-	do {
-		need(strata_gc(store, &report) == 0, "gc");
-		need(test_now_ns() - begin < PATIENCE_NS,
-		     "%" PRIu64 " bytes cannot be reclaimed", report.retained);
-	} while (report.retained != 0);
-}
-
-static void
 run_recovery(struct proc *parent, void *arg)
 {
-	struct strata_stats stats = {.struct_size = sizeof(stats)};
 	const struct scenario *scenario = arg;
 	enum outcome outcome;
 
@@ -327,8 +281,8 @@ run_recovery(struct proc *parent, void *arg)
 	attach();
 	scenario_touch();
 	shared->recovered = strata_version(store);
-	check_files(&stats, /* is_collected= */ false);
-	check_store();
+	sound_bytes_at_most(store);
+	sound_store(store);
 	outcome = scenario->judge();
 	shared->outcomes[outcome]++;
 	need(strata_detach(store) == 0, "detach");
@@ -340,9 +294,8 @@ run_collection(struct proc *parent, void *arg)
 	(void)parent;
 	(void)arg;
 	attach();
-	collect();
 	check_memory();
-	check_store();
+	sound_store(store);
 	need(strata_detach(store) == 0, "detach");
 }
 
@@ -480,9 +433,8 @@ run_last(struct proc *parent, void *arg)
 	attach();
 	if (scenario->first == NULL)
 		scenario->prepare();
-	collect();
 	check_memory();
-	check_store();
+	sound_store(store);
 	need(strata_detach(store) == 0, "detach");
 	need(strata_destroy(name) == 0, "destroy");
 }
