@@ -141,8 +141,14 @@ check_followed(const struct strata__space *space, int fd)
 	if (fstat(fd, &st) != 0)
 		return strata__fail_errno(errno,
 					  "cannot examine a pins segment");
-	return strata__pins_will_be_followed(space, &st) ? 0 :
-							   unfollowed(space);
+	if (strata__pins_will_be_followed(space, &st))
+		return 0;
+	if (strata__space_lost_name(space))
+		return strata__fail(STRATA_EGONE,
+				    "store '%s' was destroyed, or somebody "
+				    "removed or renamed its catalog",
+				    space->geometry->name);
+	return unfollowed(space);
 }
 
 static int

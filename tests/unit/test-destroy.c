@@ -389,6 +389,18 @@ expect_gone_under_all(void)
 	must(strata_detach(other));
 }
 
+Test(destroy, a_reader_that_comes_after_the_name_is_gone_is_told)
+{
+	struct strata_store *other = store_attach(STRATA_READ);
+	struct strata_reader *reader;
+
+	cr_assert_eq(unlinkat(folder.fd, "strata." STORE, 0), 0);
+	/* Its first reader: the one that makes or opens the pins. */
+	expect_error(strata_reader_open(other, &reader), STRATA_EGONE,
+		     "removed or renamed its catalog");
+	must(strata_detach(other));
+}
+
 Test(destroy, a_catalog_that_is_renamed_is_the_end)
 {
 	expect_gone_under_all();
