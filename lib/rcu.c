@@ -143,6 +143,7 @@ check_followed(const struct strata__space *space, int fd)
 					  "cannot examine a pins segment");
 	if (strata__pins_will_be_followed(space, &st))
 		return 0;
+	/* Not by the owner and group of the catalog, if there is none. */
 	if (strata__space_lost_name(space))
 		return strata__fail(STRATA_EGONE,
 				    "store '%s' was destroyed, or somebody "

@@ -423,6 +423,19 @@ Test(reader, a_section_survives_the_store)
 	expect_error(strata_read_unlock(reader), STRATA_EINVAL, "outside");
 }
 
+/* Also while it is not yet marked as destroyed, or was only removed. */
+Test(reader, none_opens_where_the_catalog_is_gone)
+{
+	struct strata_store *late = store_attach(STRATA_READ);
+	struct strata_reader *none = NULL;
+
+	cr_assert_eq(unlinkat(folder.fd, "strata." STORE, 0), 0);
+	expect_error(strata_reader_open(late, &none), STRATA_EGONE,
+		     "was destroyed");
+	cr_expect_null(none);
+	must(strata_detach(late));
+}
+
 /**** regions that cannot be mapped ****/
 
 /* Another handle, which has not mapped the region of dimension 3. */
