@@ -7,8 +7,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "error.h"
+#include "fence.h"
 #include "testpoint.h"
 
 /*
@@ -85,6 +87,21 @@ edit_empty(struct strata__edit *edit)
 	memset(edit->space->slack, 0, sizeof(edit->space->slack));
 }
 
+/* Once: only the process that attached writes. */
+static void
+sign(struct strata__signature *signature)
+{
+	char name[sizeof(signature->name)];
+
+	if (signature->pid != 0)
+		return;
+	memset(name, 0, sizeof(name));
+	signature->uid = (uint32_t)geteuid();
+	strata__os_self(name, sizeof(name), &signature->pid_namespace);
+	memcpy(signature->name, name, sizeof(name));
+	signature->pid = (uint32_t)getpid();
+}
+
 int
 strata__edit_begin(struct strata__edit *edit)
 {
@@ -100,6 +117,7 @@ strata__edit_begin(struct strata__edit *edit)
 				    "a store can have, or it was destroyed",
 				    version);
 	edit_empty(edit);
+	sign(&edit->signature);
 	edit->version = version + 1;
 	edit->root = atomic_load_explicit(&hot->roots[version & 1],
 					  memory_order_relaxed);
@@ -302,6 +320,35 @@ note_age(struct strata__ages *ages, unsigned ring, uint64_t version,
 	STRATA_TESTPOINT("edit.commit.aged");
 }
 
+/* Behind the commit: who dies before this leaves a version without an author,
+ * and who dies in it an entry that says 0. */
+static void
+note_author(const struct strata__edit *edit, uint64_t now)
+{
+	struct strata__author *author =
+		&edit->space->catalog->authors[edit->version % STRATA_AUTHORS];
+	const struct strata__signature *signature = &edit->signature;
+
+	atomic_store_explicit(&author->version, 0, memory_order_relaxed);
+	/* Letter W: pairs with the acquire fence in strata_foreach_commit().
+	 * Who sees any of what follows, then sees the 0, or a later version. */
+	strata__fence_release();
+	atomic_store_explicit(&author->realtime_ns, now, memory_order_relaxed);
+	atomic_store_explicit(&author->uid, signature->uid,
+			      memory_order_relaxed);
+	atomic_store_explicit(&author->pid, signature->pid,
+			      memory_order_relaxed);
+	atomic_store_explicit(&author->pid_namespace, signature->pid_namespace,
+			      memory_order_relaxed);
+	for (int i = 0; i < 4; i++)
+		atomic_store_explicit(&author->name[i], signature->name[i],
+				      memory_order_relaxed);
+	STRATA_TESTPOINT("edit.commit.author-noted");
+	/* Letter W: what it says, before the version that says it is all. */
+	atomic_store_explicit(&author->version, edit->version,
+			      memory_order_release);
+}
+
 static void
 count_slack(struct strata__space *space)
 {
@@ -323,6 +370,7 @@ strata__edit_commit(struct strata__edit *edit)
 	strata__count_add(&catalog->counters.commits, 1);
 	note_age(&catalog->ages, 0, edit->version, now, AGE_FINE_NS);
 	note_age(&catalog->ages, 1, edit->version, now, AGE_COARSE_NS);
+	note_author(edit, now);
 	edit_empty(edit);
 	return edit->version;
 }

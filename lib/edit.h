@@ -29,6 +29,12 @@ struct strata__edit {
 	size_t nr_unlinked_segments, max_unlinked_segments;
 	struct strata__building *published; /* borrowed; NULL: none */
 	size_t nr_published;
+	/* What commits say of this process; pid 0: not asked yet. */
+	struct strata__signature {
+		uint32_t uid, pid;
+		uint64_t pid_namespace;
+		uint64_t name[4];
+	} signature;
 };
 
 /* An edit struct may be reused for many commits; its vectors stay. init zeroes,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
-/* What lies where: layers, regions, retired blocks; for display. */
+/* What lies where: layers, regions, retired blocks; whose commits were. */
 #include <string.h>
 
 #include "error.h"
@@ -199,5 +199,59 @@ strata_foreach_retired(struct strata_store *store,
 		return strata__fail(STRATA_EINVAL, "no store");
 	for (i = 0; i < store->space.geometry->nr_classes && ret == 0; i++)
 		ret = foreach_retired(&store->space, i, fn, arg);
+	return ret;
+}
+
+/**** commits ****/
+
+/* Whose a version is; a copy that is of one commit, or false. */
+static bool
+commit_info(const struct strata__space *space, uint64_t version,
+	    struct strata_commit_info *ret)
+{
+	struct strata__author *author =
+		&space->catalog->authors[version % STRATA_AUTHORS];
+	uint64_t name[4];
+
+	_Static_assert(sizeof(name) == sizeof(ret->name), "the same length");
+	/* Letter W: pairs with the release of the version in edit.c. */
+	if (atomic_load_explicit(&author->version, memory_order_acquire) !=
+	    version)
+		return false;
+	memset(ret, 0, sizeof(*ret));
+	ret->version = version;
+	ret->time_ns = strata__count(&author->realtime_ns);
+	ret->uid = atomic_load_explicit(&author->uid, memory_order_relaxed);
+	ret->pid = atomic_load_explicit(&author->pid, memory_order_relaxed);
+	ret->pid_namespace = strata__count(&author->pid_namespace);
+	for (int i = 0; i < 4; i++)
+		name[i] = strata__count(&author->name[i]);
+	memcpy(ret->name, name, sizeof(ret->name));
+	ret->name[sizeof(ret->name) - 1] = '\0';
+	/* Letter W: pairs with the release fence in edit.c. */
+	strata__fence_acquire();
+	return atomic_load_explicit(&author->version, memory_order_relaxed) ==
+	       version;
+}
+
+int
+strata_foreach_commit(struct strata_store *store, uint64_t after,
+		      int (*fn)(const struct strata_commit_info *info,
+				void *arg),
+		      void *arg)
+{
+	uint64_t last, version;
+	struct strata_commit_info info;
+	int ret = 0;
+
+	if (store == NULL || fn == NULL)
+		return strata__fail(STRATA_EINVAL, "no store");
+	last = strata_version(store);
+	version = last > STRATA_AUTHORS ? last - STRATA_AUTHORS : 0;
+	if (version < after)
+		version = after;
+	while (ret == 0 && version++ < last)
+		if (commit_info(&store->space, version, &info))
+			ret = fn(&info, arg);
 	return ret;
 }

@@ -21,8 +21,9 @@ _Static_assert(ATOMIC_INT_LOCK_FREE == 2, "32-bit atomics must be lock-free");
 _Static_assert(sizeof(_Atomic uint64_t) == 8, "atomics are as large as plain");
 
 #define STRATA_LAYOUT_MAJOR 2
-/* 1: whoever makes a store holds STRATA_LOCK_MAKING. */
-#define STRATA_LAYOUT_MINOR 1
+/* 1: whoever makes a store holds STRATA_LOCK_MAKING.
+ * 2: commits say whose they are (struct strata__author). */
+#define STRATA_LAYOUT_MINOR 2
 
 #define STRATA_MAGIC UINT64_C(0x0a61746172745301) /* "\1Strata\n" */
 
@@ -141,6 +142,19 @@ struct strata__ages {
 	struct strata__age rings[2][STRATA_AGES];
 };
 
+/* Whose a commit was, by the word of its writer; a ring, for display. Of
+ * version v it is that of v % AUTHORS, if that says v. A writer of minor layout 1
+ * leaves it as it is, one that dies between a commit and its note likewise. */
+#define STRATA_AUTHORS 32
+struct strata__author {
+	alignas(64) _Atomic uint64_t version; /* 0: being written. Letter W */
+	_Atomic uint64_t realtime_ns;
+	_Atomic uint32_t uid, pid;
+	_Atomic uint64_t pid_namespace;
+	_Atomic uint64_t name[4]; /* a text, then zeroes */
+};
+_Static_assert(sizeof(struct strata__author) == 64, "one cache line");
+
 /* States of blocks and segments. */
 enum strata__state {
 	STRATA_FREE = 0,
@@ -185,8 +199,11 @@ struct strata__catalog {
 	/* Not on the line that is fetched along with the hot one. */
 	alignas(128) struct strata__counters counters;
 	struct strata__ages ages;
+	struct strata__author authors[STRATA_AUTHORS];
 	/* then, at the offsets that geometry gives: segments, records */
 };
+_Static_assert(sizeof(struct strata__catalog) == 16384,
+	       "minor layouts are as large as the first");
 _Static_assert(sizeof(struct strata__head) + sizeof(struct strata__geometry) <=
 		       4096,
 	       "head and geometry share page 0");

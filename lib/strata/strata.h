@@ -1220,6 +1220,33 @@ strata_foreach_retired(struct strata_store *store,
 				 void *arg),
 		       void *arg);
 
+/** Whose a commit was, by its own word. */
+struct strata_commit_info {
+	uint64_t version;       /**< that it made */
+	uint64_t time_ns;       /**< CLOCK_REALTIME, to a few ms */
+	uint32_t uid;
+	uint32_t pid;           /**< in its own namespace */
+	uint64_t pid_namespace; /**< inode number */
+	char name[32];          /**< of its program */
+};
+
+/**
+ * Calls fn for each of the last commits, in the order of versions, that is later
+ * than a version: of 32 at most. One whose writer died before it had said so is
+ * left out, as is one that a later commit is just overwriting.
+ * @param after a version; 0: all that are known
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * @param arg handed to fn
+ * Context: any attached process, inside or outside of a section; takes no lock.
+ * Ordering: letter W.
+ * @return 0; what fn returned; STRATA_EINVAL.
+ */
+STRATA_API int
+strata_foreach_commit(struct strata_store *store, uint64_t after,
+		      int (*fn)(const struct strata_commit_info *info,
+				void *arg),
+		      void *arg);
+
 /** What strata_verify() found. */
 struct strata_verify_report {
 	uint64_t nodes, dimensions, layers, regions, blocks;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* What lies where is told as the files have it. */
+#include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -177,4 +178,104 @@ Test(inspect, the_walk_ends_when_told)
 		     "");
 	expect_error(strata_foreach_retired(NULL, NULL, NULL), STRATA_EINVAL,
 		     "");
+}
+
+/**** whose commits were ****/
+
+struct commits {
+	struct strata_commit_info infos[2 * STRATA_AUTHORS];
+	size_t nr;
+};
+
+static int
+commits_add(const struct strata_commit_info *info, void *arg)
+{
+	struct commits *commits = arg;
+
+	cr_assert_lt(commits->nr, 2 * STRATA_AUTHORS);
+	commits->infos[commits->nr++] = *info;
+	return 0;
+}
+
+static struct commits
+commits_after(uint64_t version)
+{
+	struct commits commits = {.nr = 0};
+
+	must(strata_foreach_commit(store, version, commits_add, &commits));
+	return commits;
+}
+
+static int
+commits_end(const struct strata_commit_info *info, void *arg)
+{
+	(void)arg;
+	return info->version == 3 ? 77 : 0;
+}
+
+Test(inspect, commits_are_told_with_their_writer)
+{
+	struct commits commits = commits_after(0);
+	uint64_t before = strata__os_realtime_ns();
+
+	cr_expect_eq(commits.nr, 0, "what create made is nobody's commit");
+	for (uint32_t i = 0; i < 4; i++)
+		put(1, i, 'a', 100);
+	commits = commits_after(0);
+	cr_assert_eq(commits.nr, 4);
+	for (size_t i = 0; i < 4; i++) {
+		const struct strata_commit_info *info = &commits.infos[i];
+
+		cr_expect_eq(info->version, 2 + i);
+		cr_expect_eq(info->pid, (uint32_t)getpid());
+		cr_expect_eq(info->uid, geteuid());
+		cr_expect_neq(info->pid_namespace, 0);
+		cr_expect_str_eq(info->name, program_invocation_short_name);
+		cr_expect_geq(info->time_ns + UINT64_C(100000000), before);
+	}
+	commits = commits_after(4);
+	cr_assert_eq(commits.nr, 1);
+	cr_expect_eq(commits.infos[0].version, 5);
+	cr_expect_eq(commits_after(5).nr, 0);
+	cr_expect_eq(commits_after(UINT64_MAX).nr, 0);
+	cr_expect_eq(strata_foreach_commit(store, 0, commits_end, NULL), 77);
+	expect_error(strata_foreach_commit(NULL, 0, commits_end, NULL),
+		     STRATA_EINVAL, "no store");
+}
+
+Test(inspect, of_many_commits_the_last_ones_are_told)
+{
+	struct commits commits;
+
+	for (uint32_t i = 0; i < STRATA_AUTHORS + 9; i++)
+		put(1, 0, 'a', 100);
+	commits = commits_after(0);
+	cr_assert_eq(commits.nr, STRATA_AUTHORS);
+	for (size_t i = 0; i < STRATA_AUTHORS; i++)
+		cr_expect_eq(commits.infos[i].version,
+			     strata_version(store) - STRATA_AUTHORS + 1 + i);
+}
+
+/* What stands in the ring is anybody's word: names without an end, versions to
+ * come, half an entry of a writer that died. */
+Test(inspect, commits_that_nobody_vouches_for_are_left_out)
+{
+	uint64_t nothing = 0, later = 2 + STRATA_AUTHORS;
+	struct commits commits;
+	char name[32];
+	uint64_t at = offsetof(struct strata__catalog, authors);
+	uint64_t size = sizeof(struct strata__author);
+
+	for (uint32_t i = 0; i < 3; i++)
+		put(1, 0, 'a', 100);
+	memset(name, 'x', sizeof(name));
+	patch("strata." STORE, at + 2 * size, &later, sizeof(later));
+	patch("strata." STORE, at + 3 * size, &nothing, sizeof(nothing));
+	patch("strata." STORE,
+	      at + 4 * size + offsetof(struct strata__author, name), name,
+	      sizeof(name));
+	commits = commits_after(0);
+	cr_assert_eq(commits.nr, 1);
+	cr_expect_eq(commits.infos[0].version, 4);
+	cr_expect_eq(strlen(commits.infos[0].name), 31);
 }
