@@ -84,6 +84,12 @@ static const struct tool_option dump_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
+static const struct tool_option watch_options[] = {
+	{KEY_EXEC, "exec", "COMMAND", "run it by the shell after each line"},
+	{KEY_COUNT, "count", "N", "leave after so many lines"},
+	{0, NULL, NULL, NULL},
+};
+
 static const struct tool_option verify_options[] = {
 	{KEY_QUICK, "quick", NULL, "leave out the checksums of the contents"},
 	{0, NULL, NULL, NULL},
@@ -299,6 +305,29 @@ const struct tool_command tool_commands[] = {
 		.min_operands = 1,
 		.max_operands = 1,
 		.run = cmd_readers,
+	},
+	{
+		.name = "watch",
+		.synopsis = "STORE",
+		.summary = "print a line for each new version",
+		.details = "What changed, how large it is, and who did it. "
+			   "Versions that come faster\n"
+			   "than they are looked at share a line. It sleeps in "
+			   "between, and leaves when\n"
+			   "the store is destroyed. COMMAND finds the line in "
+			   "STRATA_LINE, its parts in\n"
+			   "STRATA_STORE, STRATA_FIRST, STRATA_VERSION, "
+			   "STRATA_DIMENSIONS and STRATA_BY;\n"
+			   "what is committed meanwhile is told when it is "
+			   "done.",
+		.example = "strata watch core\n"
+			   "strata watch core --exec='strata metrics "
+			   "--textfile=core.prom'",
+		.options = watch_options,
+		.traits = TOOL_PRINTS | TOOL_ACTS | TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = cmd_watch,
 	},
 	{
 		.name = "verify",

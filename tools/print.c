@@ -349,3 +349,15 @@ json_print(json_t *object)
 	json_decref(object);
 	return TOOL_DONE;
 }
+
+int
+json_print_line(json_t *object)
+{
+	size_t digits = reals_are_short(object) ? 15 : 17;
+
+	json_dumpf(object, stdout,
+		   JSON_COMPACT | JSON_REAL_PRECISION(digits));
+	putchar('\n');
+	json_decref(object);
+	return fflush(stdout) == 0 ? TOOL_DONE : TOOL_REFUSED;
+}

@@ -55,6 +55,8 @@ enum tool_key {
 	KEY_EXPLAIN,
 	KEY_QUICK,
 	KEY_FORCE,
+	KEY_EXEC,
+	KEY_COUNT,
 };
 
 struct tool_option {
@@ -249,6 +251,9 @@ json_t *json_text(const char *text);
 json_t *json_number(double value);
 /** Prints the object with a line feed and frees it. @return TOOL_DONE. */
 int json_print(json_t *object);
+/** The same on one line, at once. @return TOOL_REFUSED when it cannot be written,
+ * which main() will tell. */
+int json_print_line(json_t *object);
 
 /**** output that appears whole: output.c ****/
 
@@ -316,6 +321,14 @@ int view_enter(struct view *view, const struct tool_args *args,
  */
 int view_leave(struct view *view, int status);
 int view_close(struct view *view, int status);
+/** For who looks again and again: attaches, and enters no section yet; each look
+ * is between view_begin() and view_end(). A begin that fails has closed the
+ * reader. @return tool_status */
+int view_attach(struct view *view, const struct tool_args *args,
+		const char *name);
+int view_begin(struct view *view);
+int view_end(struct view *view, int status);
+int view_detach(struct view *view, int status);
 /** The dimension's facts; says so when it is not there. @return tool_status */
 int view_dimension(struct view *view, uint32_t dimension,
 		   struct strata_dimension *ret);
@@ -421,5 +434,6 @@ int cmd_dump(const struct tool_args *args);
 int cmd_metrics(const struct tool_args *args);
 int cmd_doctor(const struct tool_args *args);
 int cmd_verify(const struct tool_args *args);
+int cmd_watch(const struct tool_args *args);
 
 #endif /* STRATA_TOOL_H */

@@ -48,6 +48,7 @@ section_enter(struct view *view)
 	if (code != 0) {
 		message_refused(view->args, view->name, code);
 		strata_reader_close(view->reader);
+		view->reader = NULL;
 		return TOOL_REFUSED;
 	}
 	view->version = strata_reader_version(view->reader);
@@ -68,7 +69,13 @@ view_enter(struct view *view, const struct tool_args *args,
 }
 
 int
-view_leave(struct view *view, int status)
+view_begin(struct view *view)
+{
+	return view->reader != NULL ? section_enter(view) : TOOL_DONE;
+}
+
+int
+view_end(struct view *view, int status)
 {
 	int code;
 
@@ -77,6 +84,13 @@ view_leave(struct view *view, int status)
 	code = strata_read_unlock(view->reader);
 	if (code != 0 && status == TOOL_DONE)
 		status = message_refused(view->args, view->name, code);
+	return status;
+}
+
+int
+view_leave(struct view *view, int status)
+{
+	status = view_end(view, status);
 	strata_reader_close(view->reader);
 	view->reader = NULL;
 	return status;
@@ -117,7 +131,7 @@ view_note_observed(const struct tool_args *args, struct strata_store *store)
 }
 
 int
-view_open(struct view *view, const struct tool_args *args, const char *name)
+view_attach(struct view *view, const struct tool_args *args, const char *name)
 {
 	struct strata_store *store;
 	int status = store_attach(args, name, STRATA_READ, &store);
@@ -126,10 +140,29 @@ view_open(struct view *view, const struct tool_args *args, const char *name)
 		return status;
 	view_init(view, args, store);
 	status = reader_try(view);
-	if (status == TOOL_DONE && view->reader != NULL)
-		status = section_enter(view);
 	if (status != TOOL_DONE)
 		strata_detach(store);
+	return status;
+}
+
+int
+view_detach(struct view *view, int status)
+{
+	strata_reader_close(view->reader);
+	view->reader = NULL;
+	return store_detach(view->args, view->store, status);
+}
+
+int
+view_open(struct view *view, const struct tool_args *args, const char *name)
+{
+	int status = view_attach(view, args, name);
+
+	if (status != TOOL_DONE)
+		return status;
+	status = view_begin(view);
+	if (status != TOOL_DONE)
+		strata_detach(view->store);
 	return status;
 }
 
