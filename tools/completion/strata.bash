@@ -16,25 +16,23 @@ _strata_column() {
 	strata "$@" 2>/dev/null | sed -n '/^$/q; 2,$s/^ *\([^ ]*\).*/\1/p'
 }
 
-# Whether the operand at a place of a command is a dimension of the store.
-_strata_takes_dimension() {
-	case $1 in
-	unload|reload|describe|crystallize|ls|put|cat) [ "$2" -eq 1 ] ;;
-	rm) [ "$2" -ge 1 ] ;;
-	*) false ;;
-	esac
+# What the usage of a command says of an operand, by its place from 0 on: STORE,
+# DIM and so on; of the last one, '...' means that there may be more.
+_strata_operand() {
+	strata help "$1" 2>/dev/null | awk -v place="$2" 'NR == 1 {
+		last = NF - 1
+		if (4 + place <= last)
+			print $(4 + place)
+		else if (last >= 4 && $last ~ /\.\.\.$/)
+			print $last
+	}'
 }
 
 _strata() {
 	local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]}
-	local word store='' operands=0
+	local word store='' operands=0 found=''
 
 	COMPREPLY=()
-	if [ "$COMP_CWORD" -eq 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W \
-			"$(_strata_commands) --help --version" -- "$current")
-		return
-	fi
 	for word in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
 		case $word in
 		-*) continue ;;
@@ -42,19 +40,22 @@ _strata() {
 		[ "$operands" -gt 0 ] || store=$word
 		operands=$((operands + 1))
 	done
-	if [ "$command" = help ]; then
-		mapfile -t COMPREPLY < <(compgen -W "$(_strata_commands)" \
-			-- "$current")
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		found="$(_strata_commands) --help --version"
+	elif [ "$command" = help ]; then
+		found=$(_strata_commands)
 	elif [ "${current:0:1}" = - ]; then
-		mapfile -t COMPREPLY < <(compgen -W \
-			"$(_strata_options "$command")" -- "$current")
-		[ "${COMPREPLY[0]: -1}" != = ] || compopt -o nospace
-	elif [ "$operands" -eq 0 ] && [ "$command" != pack ]; then
-		mapfile -t COMPREPLY < <(compgen -W "$(_strata_column list)" \
-			-- "$current")
-	elif _strata_takes_dimension "$command" "$operands"; then
-		mapfile -t COMPREPLY < <(compgen -W \
-			"$(_strata_column ls "$store")" -- "$current")
+		found=$(_strata_options "$command")
+	else
+		case $(_strata_operand "$command" "$operands") in
+		*STORE*) found=$(_strata_column list) ;;
+		*DIM*) found=$(_strata_column ls "$store") ;;
+		esac
+	fi
+	mapfile -t COMPREPLY < <(compgen -W "$found" -- "$current")
+	if [ "${#COMPREPLY[@]}" -gt 0 ] &&
+	   [ "${COMPREPLY[0]: -1}" = = ]; then
+		compopt -o nospace 2>/dev/null
 	fi
 	# Nothing found: file names, by the default below.
 }
