@@ -330,16 +330,21 @@ note_author(const struct strata__edit *edit, uint64_t now)
 	const struct strata__signature *signature = &edit->signature;
 
 	atomic_store_explicit(&author->version, 0, memory_order_relaxed);
+	STRATA_TESTPOINT("edit.commit.author-erased");
 	/* Letter W: pairs with the acquire fence in strata_foreach_commit().
 	 * Who sees any of what follows, then sees the 0, or a later version. */
 	strata__fence_release();
 	atomic_store_explicit(&author->realtime_ns, now, memory_order_relaxed);
+	STRATA_TESTPOINT("edit.commit.author-timed");
 	atomic_store_explicit(&author->uid, signature->uid,
 			      memory_order_relaxed);
+	STRATA_TESTPOINT("edit.commit.author-user");
 	atomic_store_explicit(&author->pid, signature->pid,
 			      memory_order_relaxed);
+	STRATA_TESTPOINT("edit.commit.author-pid");
 	atomic_store_explicit(&author->pid_namespace, signature->pid_namespace,
 			      memory_order_relaxed);
+	STRATA_TESTPOINT("edit.commit.author-namespace");
 	for (int i = 0; i < 4; i++)
 		atomic_store_explicit(&author->name[i], signature->name[i],
 				      memory_order_relaxed);
@@ -347,6 +352,7 @@ note_author(const struct strata__edit *edit, uint64_t now)
 	/* Letter W: what it says, before the version that says it is all. */
 	atomic_store_explicit(&author->version, edit->version,
 			      memory_order_release);
+	STRATA_TESTPOINT("edit.commit.author-signed");
 }
 
 static void
