@@ -262,12 +262,14 @@ section_is_any(const void *where, uint64_t number, void *arg)
 static void
 pause_for(unsigned round)
 {
-	struct timespec time = {0, 20000L << (round < 16 ? round - 8 : 8)};
+	struct timespec time = {0, 20000L};
 
-	if (round < 8)
+	if (round < 8) {
 		sched_yield();
-	else
-		nanosleep(&time, NULL);
+		return;
+	}
+	time.tv_nsec <<= round < 16 ? round - 8 : 8;
+	nanosleep(&time, NULL);
 }
 
 static bool
