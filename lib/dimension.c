@@ -152,8 +152,8 @@ strata__building_abort(struct strata_store *store,
 		strata__segtab_abandon(&store->space, building);
 		strata__write_end(store);
 	}
-	/* Else our lock on it goes with the descriptor, and the next writer
-	 * that is short of room, or gc, sweeps it. */
+	/* Else its lock goes with the guard below, and the next writer that is
+	 * short of room, or gc, sweeps it. */
 	strata__building_close(building);
 	*strata__error() = kept;
 }

@@ -9,8 +9,9 @@
 #include "wlock.h"
 
 /*
- * Ranks of mutexes, taken in this order only: stores list (attach.c), store's
- * mutex, wlock's, rcu's scan_mutex, rcu's mutex, space's map_mutex.
+ * Ranks of mutexes, taken in this order only: wlock's, the stores list's
+ * (fork.c; dimension.c takes it under the writer lock), store's mutex, rcu's
+ * scan_mutex, rcu's mutex, space's map_mutex. A fork takes all but the first.
  */
 struct strata_store {
 	struct cds_list_head node; /* list of this process's stores */
