@@ -196,15 +196,6 @@ holds(const struct control *control, const char *folder, uint64_t *seed)
 	return nr == control->nr_expected;
 }
 
-/* A sanitizer reports what is broken here on purpose. */
-static bool
-is_sanitized(void)
-{
-	const char *sanitizers = getenv("SANITIZERS");
-
-	return sanitizers != NULL && sanitizers[0] != '\0';
-}
-
 int
 main(void)
 {
@@ -212,7 +203,7 @@ main(void)
 	bool right = true;
 	uint64_t seed;
 
-	if (is_sanitized()) {
+	if (test_is_sanitized()) {
 		puts("skipped: a sanitizer would report what this breaks on "
 		     "purpose; the plain build runs it");
 		return 77;

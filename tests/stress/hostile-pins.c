@@ -27,7 +27,8 @@
  * writers and the readers of everybody else must not notice. In the second it
  * is the user of the store: writers that only commit must not notice, and the
  * store stays whole; whoever has a slot of that user may die (docs/design.md,
- * Trust), and as long as it lives it is told when its pin was lost.
+ * Trust), and as long as it lives it is told when its pin was lost. A sanitizer cannot tell such
+ * a death from a fault of ours: there only the first run, and without victims.
  */
 #define HOSTILE_UID 60101
 #define GOOD_UID    60102
@@ -508,7 +509,8 @@ strangers(struct run *run)
 	proc_start(&readers[0], good_main, run);
 	run->as = GOOD_UID;
 	proc_start(&readers[1], good_main, run);
-	proc_start(&patient, victim_main, run);
+	if (!test_is_sanitized())
+		proc_start(&patient, victim_main, run);
 	proc_start(&harm, scribbler_main, run);
 	proc_start(&locker, locker_main, run);
 	wait_for_the_end(run, writers);
@@ -516,7 +518,8 @@ strangers(struct run *run)
 	proc_join(&keeper);
 	proc_join(&readers[0]);
 	proc_join(&readers[1]);
-	proc_join(&patient);
+	if (!test_is_sanitized())
+		proc_join(&patient);
 	proc_join(&harm);
 	report(run, "another user");
 	check_store(run, /* regions= */ true);
@@ -566,7 +569,10 @@ main(void)
 	need(chmod(run.folder, 01777) == 0, "chmod");
 	run.seed = test_seed();
 	strcpy(run.store, store_name("hostile"));
-	for (int same = 0; same < 2; same++) {
+	if (test_is_sanitized())
+		puts("without readers that lose their pins: a sanitizer would "
+		     "report what they then read");
+	for (int same = 0; same < (test_is_sanitized() ? 1 : 2); same++) {
 		run.board = proc_shared(sizeof(*run.board));
 		(same ? own_user : strangers)(&run);
 	}

@@ -84,6 +84,14 @@ test_length(void)
 	return TEST_NORMAL;
 }
 
+bool
+test_is_sanitized(void)
+{
+	const char *sanitizers = getenv("SANITIZERS");
+
+	return sanitizers != NULL && sanitizers[0] != '\0';
+}
+
 uint64_t
 test_now_ns(void)
 {

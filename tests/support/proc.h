@@ -26,6 +26,8 @@ void test_exit(int status) __attribute__((noreturn));
 enum test_length { TEST_SHORT, TEST_NORMAL, TEST_LONG };
 /* STRATA_TEST_LENGTH: short, long, or anything else. */
 enum test_length test_length(void);
+/* A sanitizer also reports what a test breaks on purpose, and where it ends. */
+bool test_is_sanitized(void);
 
 uint64_t test_now_ns(void);
 /* Random numbers that a seed repeats (splitmix64). */
