@@ -8,6 +8,8 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "segment.h"
@@ -43,6 +45,24 @@ folder_files(bool remove)
 	}
 	closedir(dir);
 	return nr;
+}
+
+/* Memory that the segments in it really take; not what others have put there. */
+static inline uint64_t
+bytes_of_files(void)
+{
+	DIR *dir = opendir(folder_path);
+	struct dirent *entry;
+	uint64_t bytes = 0;
+	struct stat st;
+
+	cr_assert_not_null(dir);
+	while ((entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, "strata", 6) == 0 &&
+		    fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
+			bytes += (uint64_t)st.st_blocks * 512;
+	closedir(dir);
+	return bytes;
 }
 
 static void

@@ -51,22 +51,6 @@ expect_created(const char *name, const struct strata_config *config)
 		     strata_last_error()->sentence);
 }
 
-static uint64_t
-bytes_of_files(void)
-{
-	DIR *dir = opendir(folder_path);
-	struct dirent *entry;
-	uint64_t bytes = 0;
-	struct stat st;
-
-	while ((entry = readdir(dir)) != NULL)
-		if (strncmp(entry->d_name, "strata", 6) == 0 &&
-		    fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
-			bytes += (uint64_t)st.st_blocks * 512;
-	closedir(dir);
-	return bytes;
-}
-
 Test(create, makes_an_empty_store)
 {
 	const struct strata_config config = small();

@@ -10,22 +10,6 @@
 TestSuite(gc, .init = store_setup, .fini = store_teardown, .timeout = 60);
 TestSuite(limit, .init = store_setup, .fini = store_teardown, .timeout = 60);
 
-static uint64_t
-bytes_of_files(void)
-{
-	DIR *dir = opendir(folder_path);
-	struct dirent *entry;
-	uint64_t bytes = 0;
-	struct stat st;
-
-	while ((entry = readdir(dir)) != NULL)
-		if (strncmp(entry->d_name, "strata", 6) == 0 &&
-		    fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
-			bytes += (uint64_t)st.st_blocks * 512;
-	closedir(dir);
-	return bytes;
-}
-
 /**** gc ****/
 
 Test(gc, gives_memory_back)
