@@ -10,13 +10,20 @@
 /*
  * One worker thread for each flavour, started with the first callback. It takes
  * note of how many are queued, waits for a grace period, and calls so many in
- * order, each without the mutex: a callback may queue others.
+ * order, each without the mutex: a callback may queue others. Where no thread is
+ * to be had, who waits at a barrier does the worker's work. Only one thread does
+ * it at a time, so that callbacks keep their order.
  *
  * A fork leaves the child without the worker. What was queued is the child's,
  * too, as all memory is, and the child starts a worker of its own. A callback
  * that was being called during the fork is not called again: of what it frees
- * the child may lose some, and frees nothing twice.
+ * the child may lose some, and frees nothing twice. Unless it is the callback
+ * that forks: then its thread is the child's, and goes on calling there.
  */
+
+static __thread const struct strata__flavor *worker_of;
+/* Whose callbacks this thread is calling. */
+static __thread const struct strata__flavor *serving;
 
 /**** the queue; under the mutex ****/
 
@@ -44,17 +51,17 @@ pop(struct strata__calls *calls)
 			       : NULL;
 	if (next == NULL)
 		calls->last = NULL;
+	calls->nr_taken++;
 	return head;
 }
 
-/**** the worker ****/
+/**** calling ****/
 
 static void
 call_one(struct strata__calls *calls)
 {
 	struct rcu_head *head = pop(calls);
 
-	calls->nr_ready--;
 	pthread_mutex_unlock(&calls->mutex);
 	head->func(head);
 	pthread_mutex_lock(&calls->mutex);
@@ -71,8 +78,35 @@ await_queued(struct strata__flavor *flavor)
 	pthread_mutex_unlock(&calls->mutex);
 	strata__flavor_synchronize(flavor);
 	pthread_mutex_lock(&calls->mutex);
-	calls->nr_ready = nr - calls->nr_done;
+	calls->nr_ready = nr;
 }
+
+/* Under the mutex: calls what is queued, until so many have been called. */
+static void
+serve(struct strata__flavor *flavor, uint64_t nr)
+{
+	struct strata__calls *calls = &flavor->calls;
+	const struct strata__flavor *outer = serving;
+
+	calls->is_served = true;
+	serving = flavor;
+	while (calls->first != NULL && calls->nr_done < nr)
+		if (calls->nr_taken < calls->nr_ready)
+			call_one(calls);
+		else
+			await_queued(flavor);
+	serving = outer;
+	calls->is_served = false;
+	pthread_cond_broadcast(&calls->changed);
+}
+
+bool
+strata__calls_are_served_here(const struct strata__flavor *flavor)
+{
+	return serving == flavor;
+}
+
+/**** the worker ****/
 
 static void *
 work(void *arg)
@@ -80,19 +114,24 @@ work(void *arg)
 	struct strata__flavor *flavor = arg;
 	struct strata__calls *calls = &flavor->calls;
 
+	worker_of = flavor;
 	pthread_mutex_lock(&calls->mutex);
 	for (;;) {
-		if (calls->nr_ready > 0)
-			call_one(calls);
-		else if (calls->first != NULL)
-			await_queued(flavor);
-		else if (calls->stop)
+		if (calls->first != NULL && !calls->is_served)
+			serve(flavor, UINT64_MAX);
+		else if (calls->first == NULL && calls->stop)
 			break;
 		else
 			pthread_cond_wait(&calls->changed, &calls->mutex);
 	}
 	pthread_mutex_unlock(&calls->mutex);
 	return NULL;
+}
+
+bool
+strata__calls_is_worker(const struct strata__flavor *flavor)
+{
+	return worker_of == flavor;
 }
 
 /* Signals are the program's threads' business. */
@@ -175,21 +214,6 @@ strata__calls_add_deferred(struct strata__flavor *flavor,
 	strata__calls_add(flavor, &deferred->head, deferred_call);
 }
 
-/* Under the mutex: calls what is queued in this thread, for want of a worker.
- */
-static void
-call_all_here(struct strata__flavor *flavor)
-{
-	struct strata__calls *calls = &flavor->calls;
-
-	while (calls->first != NULL) {
-		if (calls->nr_ready == 0)
-			await_queued(flavor);
-		while (calls->nr_ready > 0)
-			call_one(calls);
-	}
-}
-
 void
 strata__calls_barrier(struct strata__flavor *flavor)
 {
@@ -200,26 +224,51 @@ strata__calls_barrier(struct strata__flavor *flavor)
 	nr = calls->nr_queued;
 	if (calls->first != NULL)
 		worker_need(flavor);
-	if (calls->has_worker)
-		while (calls->nr_done < nr)
+	while (calls->nr_done < nr)
+		if (calls->has_worker || calls->is_served)
 			pthread_cond_wait(&calls->changed, &calls->mutex);
-	else
-		call_all_here(flavor);
+		else
+			serve(flavor, nr);
+	pthread_mutex_unlock(&calls->mutex);
+}
+
+/* A callback may have queued others. */
+static void
+call_all(struct strata__flavor *flavor)
+{
+	struct strata__calls *calls = &flavor->calls;
+	bool more;
+
+	do {
+		strata__calls_barrier(flavor);
+		pthread_mutex_lock(&calls->mutex);
+		more = calls->first != NULL && !calls->has_worker;
+		pthread_mutex_unlock(&calls->mutex);
+	} while (more);
+}
+
+void
+strata__calls_end(struct strata__flavor *flavor)
+{
+	struct strata__calls *calls = &flavor->calls;
+	bool has_worker;
+
+	call_all(flavor);
+	pthread_mutex_lock(&calls->mutex);
+	calls->stop = true;
+	has_worker = calls->has_worker;
+	pthread_cond_broadcast(&calls->changed);
+	pthread_mutex_unlock(&calls->mutex);
+	if (has_worker)
+		pthread_join(calls->worker, NULL);
+	pthread_mutex_lock(&calls->mutex);
+	calls->has_worker = false;
 	pthread_mutex_unlock(&calls->mutex);
 }
 
 void
-strata__calls_fini(struct strata__flavor *flavor)
+strata__calls_fini(struct strata__calls *calls)
 {
-	struct strata__calls *calls = &flavor->calls;
-
-	strata__calls_barrier(flavor);
-	pthread_mutex_lock(&calls->mutex);
-	calls->stop = true;
-	pthread_cond_broadcast(&calls->changed);
-	pthread_mutex_unlock(&calls->mutex);
-	if (calls->has_worker)
-		pthread_join(calls->worker, NULL);
 	pthread_cond_destroy(&calls->changed);
 	pthread_mutex_destroy(&calls->mutex);
 }
@@ -242,18 +291,14 @@ void
 strata__calls_after_fork_child(struct strata__flavor *flavor)
 {
 	struct strata__calls *calls = &flavor->calls;
-	struct rcu_head *head = calls->first;
 
 	pthread_mutex_init(&calls->mutex, NULL);
 	pthread_cond_init(&calls->changed, NULL);
-	calls->has_worker = false;
+	calls->stop = false;
+	calls->has_worker = calls->has_worker && worker_of == flavor;
+	if (serving == flavor)
+		return;
+	calls->is_served = false;
 	/* One may have been called: it is not ours to call. */
-	calls->nr_ready = 0;
-	calls->nr_done = calls->nr_queued;
-	for (; head != NULL;
-	     head = head->next.next != NULL
-			    ? caa_container_of(head->next.next, struct rcu_head,
-					       next)
-			    : NULL)
-		calls->nr_done--;
+	calls->nr_done = calls->nr_taken;
 }

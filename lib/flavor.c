@@ -28,7 +28,8 @@ struct member {
 	struct strata__flavor *flavor; /* NULL: not registered */
 	struct strata_reader *reader;  /* NULL: none was to be had */
 	unsigned depth;
-	bool in_store; /* the section is one of the reader */
+	bool in_store;  /* the section is one of the reader */
+	bool is_worker; /* the thread is the one that calls callbacks */
 	/* Odd inside of a section without a reader; raised by each end. */
 	_Atomic uint64_t private_section;
 };
@@ -54,6 +55,7 @@ member_add(struct strata__flavor *flavor)
 	if (strata_reader_open(flavor->store, &member->reader) != 0)
 		member->reader = NULL;
 	member->flavor = flavor;
+	member->is_worker = strata__calls_is_worker(flavor);
 	pthread_mutex_lock(&flavor->mutex);
 	cds_list_add_tail(&member->node, &flavor->members);
 	pthread_mutex_unlock(&flavor->mutex);
@@ -100,6 +102,16 @@ member_of(struct strata__flavor *flavor)
 /**** sections ****/
 
 static void
+private_begin(struct member *member)
+{
+	atomic_fetch_add_explicit(&member->private_section, 1,
+				  memory_order_relaxed);
+	/* Letter T: the mark is visible before anything is read in the section,
+	 * or the reads are after the fence of who waits. */
+	strata__fence_seq_cst();
+}
+
+static void
 section_begin(struct strata__flavor *flavor)
 {
 	struct member *member = member_of(flavor);
@@ -108,13 +120,8 @@ section_begin(struct strata__flavor *flavor)
 		return;
 	member->in_store =
 		member->reader != NULL && strata_read_lock(member->reader) == 0;
-	if (member->in_store)
-		return;
-	atomic_fetch_add_explicit(&member->private_section, 1,
-				  memory_order_relaxed);
-	/* Letter T: the mark is visible before anything is read in the section,
-	 * or the reads are after the fence of who waits. */
-	strata__fence_seq_cst();
+	if (!member->in_store)
+		private_begin(member);
 }
 
 static void
@@ -312,26 +319,47 @@ strata__flavor_synchronize(struct strata__flavor *flavor)
 
 /**** forks ****/
 
-/* The hash tables' worker may wait for a section of the thread that forks, so
- * it is not waited for inside of one. */
-static void
-flavor_before_fork(struct strata__flavor *flavor)
+/* Is this thread in any section that a grace period of a flavour waits for? */
+static bool
+is_inside_any(void)
 {
-	flavor->atfork_called =
-		flavor->atfork != NULL && !section_is_open(flavor);
-	if (flavor->atfork_called)
-		flavor->atfork->before_fork(flavor->atfork->priv);
-	strata__calls_before_fork(&flavor->calls);
-	pthread_mutex_lock(&flavor->mutex);
+	for (unsigned i = 0; i < STRATA_FLAVORS; i++)
+		if (flavors[i].store != NULL &&
+		    (section_is_open(&flavors[i]) ||
+		     strata__is_inside(flavors[i].store)))
+			return true;
+	return false;
 }
 
+/* There is one worker for all hash tables of the process. It may wait for a
+ * section of the thread that forks, of whichever flavour and handle, so it is
+ * not waited for inside of one. */
+static void
+atfork_begin(struct strata__flavor *flavor, bool is_inside)
+{
+	pthread_mutex_lock(&flavor->mutex);
+	flavor->atfork_called = is_inside ? NULL : flavor->atfork;
+	pthread_mutex_unlock(&flavor->mutex);
+	if (flavor->atfork_called != NULL)
+		flavor->atfork_called->before_fork(flavor->atfork_called->priv);
+}
+
+/* All workers are paused before the first mutex is taken that they use. */
 static void
 before_fork(void)
 {
+	bool is_inside;
+
 	pthread_mutex_lock(&flavors_mutex);
+	is_inside = is_inside_any();
 	for (unsigned i = 0; i < STRATA_FLAVORS; i++)
 		if (flavors[i].store != NULL)
-			flavor_before_fork(&flavors[i]);
+			atfork_begin(&flavors[i], is_inside);
+	for (unsigned i = 0; i < STRATA_FLAVORS; i++)
+		if (flavors[i].store != NULL) {
+			strata__calls_before_fork(&flavors[i].calls);
+			pthread_mutex_lock(&flavors[i].mutex);
+		}
 }
 
 static void
@@ -339,8 +367,9 @@ flavor_after_fork_parent(struct strata__flavor *flavor)
 {
 	pthread_mutex_unlock(&flavor->mutex);
 	strata__calls_after_fork_parent(&flavor->calls);
-	if (flavor->atfork_called)
-		flavor->atfork->after_fork_parent(flavor->atfork->priv);
+	if (flavor->atfork_called != NULL)
+		flavor->atfork_called->after_fork_parent(
+			flavor->atfork_called->priv);
 }
 
 static void
@@ -352,7 +381,19 @@ after_fork_parent(void)
 	pthread_mutex_unlock(&flavors_mutex);
 }
 
-/* The other threads are not here: nobody would end their sections. */
+/* No slot was to be had for the child: its section is a private one from here
+ * on, before there is a thread that could wait for it. */
+static void
+member_adopt(struct member *member)
+{
+	if (!member->in_store || strata_reader_version(member->reader) != 0)
+		return;
+	member->in_store = false;
+	private_begin(member);
+}
+
+/* The other threads are not here: nobody would end their sections, or what they
+ * have begun to close. */
 static void
 flavor_after_fork_child(struct strata__flavor *flavor)
 {
@@ -360,11 +401,19 @@ flavor_after_fork_child(struct strata__flavor *flavor)
 
 	pthread_mutex_init(&flavor->mutex, NULL);
 	CDS_INIT_LIST_HEAD(&flavor->members);
-	if (own->flavor != NULL)
+	if (own->flavor != NULL) {
 		cds_list_add_tail(&own->node, &flavor->members);
+		member_adopt(own);
+	}
+	if (flavor->is_closing &&
+	    !pthread_equal(flavor->closer, pthread_self())) {
+		flavor->is_closing = false;
+		flavor->users = 1;
+	}
 	strata__calls_after_fork_child(flavor);
-	if (flavor->atfork_called)
-		flavor->atfork->after_fork_child(flavor->atfork->priv);
+	if (flavor->atfork_called != NULL)
+		flavor->atfork_called->after_fork_child(
+			flavor->atfork_called->priv);
 }
 
 static void
@@ -379,15 +428,19 @@ after_fork_child(void)
 static void
 atfork_register(struct strata__flavor *flavor, struct urcu_atfork *atfork)
 {
+	pthread_mutex_lock(&flavor->mutex);
 	if (flavor->atfork_users++ == 0)
 		flavor->atfork = atfork;
+	pthread_mutex_unlock(&flavor->mutex);
 }
 
 static void
 atfork_unregister(struct strata__flavor *flavor)
 {
+	pthread_mutex_lock(&flavor->mutex);
 	if (--flavor->atfork_users == 0)
 		flavor->atfork = NULL;
+	pthread_mutex_unlock(&flavor->mutex);
 }
 
 /**** the functions without arguments ****/
@@ -550,7 +603,8 @@ strata_urcu_flavor(struct strata_store *store,
 	return ret;
 }
 
-/* Other threads may be in sections, and have marks in their own memory. */
+/* Other threads may be in sections, and have marks in their own memory. The
+ * worker, which a callback registered, ends with the flavour. */
 static int
 check_alone(struct strata__flavor *flavor)
 {
@@ -563,7 +617,7 @@ check_alone(struct strata__flavor *flavor)
 				    "flavour");
 	pthread_mutex_lock(&flavor->mutex);
 	cds_list_for_each_entry (member, &flavor->members, node)
-		others += member != own_place(flavor);
+		others += member != own_place(flavor) && !member->is_worker;
 	pthread_mutex_unlock(&flavor->mutex);
 	if (others == 0)
 		return 0;
@@ -583,11 +637,16 @@ close_begin(struct strata__flavor *flavor, bool *ret_last)
 	if (flavor == NULL || flavor->store == NULL || flavor->is_closing)
 		return strata__fail(STRATA_EINVAL,
 				    "the store has no flavour that is open");
+	if (strata__calls_are_served_here(flavor))
+		return strata__fail(STRATA_EINVAL,
+				    "the flavour cannot be closed by one of its "
+				    "callbacks");
 	if (flavor->users == 1) {
 		ret = check_alone(flavor);
 		if (ret != 0)
 			return ret;
 		*ret_last = flavor->is_closing = true;
+		flavor->closer = pthread_self();
 	}
 	flavor->users--;
 	return 0;
@@ -609,9 +668,10 @@ strata_urcu_flavor_close(struct strata_store *store)
 	if (ret != 0 || !last)
 		return ret;
 	/* Without the mutex: a callback may fork. */
-	strata__calls_fini(flavor);
+	strata__calls_end(flavor);
 	member_remove(own_place(flavor));
 	pthread_mutex_lock(&flavors_mutex);
+	strata__calls_fini(&flavor->calls);
 	pthread_mutex_destroy(&flavor->mutex);
 	flavor->store = NULL;
 	flavor->is_closing = false;
@@ -624,7 +684,7 @@ struct strata_reader *
 strata_urcu_reader(struct strata_store *store)
 {
 	for (unsigned i = 0; i < STRATA_FLAVORS; i++)
-		if (flavors[i].store == store && members[i].in_store)
+		if (members[i].in_store && flavors[i].store == store)
 			return members[i].reader;
 	return NULL;
 }

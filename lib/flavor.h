@@ -20,9 +20,10 @@ struct strata__calls {
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
 	struct rcu_head *first, *last; /* NULL: there is none */
-	uint64_t nr_ready;             /* of them, from the first on, have had
-					  their grace period */
-	uint64_t nr_queued, nr_done;   /* ever */
+	/* Ever: queued, taken from the queue, and called. Those up to the
+	 * number nr_ready have had their grace period. */
+	uint64_t nr_queued, nr_taken, nr_done, nr_ready;
+	bool is_served; /* a thread is at it */
 	bool has_worker, stop;
 	pthread_t worker;
 };
@@ -31,12 +32,15 @@ struct strata__flavor {
 	struct strata_store *store; /* NULL: free */
 	unsigned users;             /* opened so often */
 	bool is_closing;
+	pthread_t closer;      /* who is at it */
 	pthread_mutex_t mutex; /* members */
 	struct cds_list_head members;
 	struct strata__calls calls;
-	struct urcu_atfork *atfork; /* of liburcu's hash tables, or NULL */
+	/* Of liburcu's hash tables, or NULL; under the mutex. */
+	struct urcu_atfork *atfork;
 	unsigned atfork_users;
-	bool atfork_called; /* before the fork that is going on */
+	/* The one that was called before the fork that is going on, or NULL. */
+	struct urcu_atfork *atfork_called;
 };
 
 /* Waits until every section of this process that is open now has ended. */
@@ -44,7 +48,11 @@ void strata__flavor_synchronize(struct strata__flavor *flavor);
 
 void strata__calls_init(struct strata__calls *calls);
 /* All that was queued is called; then the worker is gone. */
-void strata__calls_fini(struct strata__flavor *flavor);
+void strata__calls_end(struct strata__flavor *flavor);
+void strata__calls_fini(struct strata__calls *calls);
+/* Is this thread calling callbacks of the flavour, is it its worker? */
+bool strata__calls_are_served_here(const struct strata__flavor *flavor);
+bool strata__calls_is_worker(const struct strata__flavor *flavor);
 void strata__calls_add(struct strata__flavor *flavor, struct rcu_head *head,
 		       void (*func)(struct rcu_head *head));
 void strata__calls_add_deferred(struct strata__flavor *flavor,

@@ -100,6 +100,8 @@ void strata__readers_close(struct strata_store *store);
 /* Was the handle attached by the parent of this process? Also when the fork
  * handlers did not run, as after a plain clone. */
 bool strata__is_forked(struct strata_store *store);
+/* Is this thread inside of a section, by whichever handle? */
+bool strata__is_inside(struct strata_store *store);
 /* Memory that reads as zeroes in children; NULL when it cannot be had. */
 void *strata__wiped_page(void);
 

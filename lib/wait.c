@@ -77,8 +77,8 @@ strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
 	}
 }
 
-static bool
-is_inside(struct strata_store *store)
+bool
+strata__is_inside(struct strata_store *store)
 {
 	struct strata__reader_page *page;
 	bool inside = false;
@@ -106,7 +106,7 @@ strata_synchronize(struct strata_store *store, int64_t timeout_ns)
 {
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
-	if (is_inside(store))
+	if (strata__is_inside(store))
 		return strata__fail(STRATA_EINVAL,
 				    "synchronize inside a read section of this "
 				    "thread would wait for itself");

@@ -573,9 +573,10 @@ struct rcu_flavor_struct; /* of liburcu: urcu/flavor.h */
  * Callbacks are called in order by one thread of the flavour, which blocks all
  * signals; a child of a fork has its own, and the callbacks that were queued.
  * synchronize and barrier must not be called inside of a section, barrier not
- * from a callback. A fork inside of a section does not pause the threads of
- * liburcu's hash tables that resize by themselves: such a child must not use
- * them.
+ * from a callback. In the child of a fork that a callback made its thread goes
+ * on calling when the callback returns. A fork inside of a section, of any handle
+ * of a store with a flavour, does not pause the threads of liburcu's hash tables
+ * that resize by themselves: such a child must not use them.
  * @param store attached
  * @param ret_flavor its functions, good until strata_urcu_flavor_close()
  * @return 0, also when it is open already; STRATA_EBUSY when four other stores
@@ -595,7 +596,7 @@ STRATA_API struct strata_reader *strata_urcu_reader(struct strata_store *store);
 
 /**
  * Closes the flavour when it was opened so often: calls what is queued, and
- * ends its thread. To be called before strata_detach().
+ * ends its thread. To be called before strata_detach(), not from a callback.
  * @return 0; STRATA_EBUSY while other threads are registered; STRATA_EINVAL.
  */
 STRATA_API int strata_urcu_flavor_close(struct strata_store *store);

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -356,6 +357,162 @@ Test(flavor, a_section_goes_on_in_the_child)
 	cr_expect_eq(status, 0, "status %#x", (unsigned)status);
 }
 
+static bool is_child;
+
+static void
+item_forks(struct rcu_head *head)
+{
+	struct item *item = caa_container_of(head, struct item, head);
+
+	nr_called = 0;
+	item->number = fork();
+	is_child = item->number == 0;
+	/* It blocks all other signals, if it hangs. */
+	if (is_child)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+static void
+item_counts(struct rcu_head *head)
+{
+	(void)head;
+	if (++nr_called == 3 && is_child)
+		_exit(42);
+}
+
+/* What is queued behind it is called in both, in the child by the thread that
+ * the callback returns to. */
+Test(flavor, a_callback_may_fork)
+{
+	static struct item items[4];
+	int status;
+
+	flavor->read_lock();
+	flavor->update_call_rcu(&items[0].head, item_forks);
+	for (int i = 1; i < 4; i++)
+		flavor->update_call_rcu(&items[i].head, item_counts);
+	flavor->read_unlock();
+	flavor->barrier();
+	cr_expect_eq(nr_called, 3);
+	cr_assert_gt(items[0].number, 0);
+	cr_assert_eq(waitpid(items[0].number, &status, 0), items[0].number);
+	cr_expect_eq(WEXITSTATUS(status), 42, "status %#x", (unsigned)status);
+}
+
+static int nr_paused, nr_resumed;
+
+static void
+atfork_pause(void *arg)
+{
+	(void)arg;
+	nr_paused++;
+}
+
+static void
+atfork_resume(void *arg)
+{
+	(void)arg;
+	nr_resumed++;
+}
+
+static void
+fork_and_wait(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0);
+}
+
+/* The worker of the hash tables is one for all of them. It may be waiting for
+ * the very section that the fork is made in. */
+Test(flavor, a_fork_waits_for_no_hash_table_inside_of_any_section)
+{
+	struct urcu_atfork atfork = {.before_fork = atfork_pause,
+				     .after_fork_parent = atfork_resume,
+				     .after_fork_child = atfork_resume};
+	struct strata_store *other_store = store_attach(STRATA_READ);
+	const struct rcu_flavor_struct *other;
+	struct strata_reader *reader;
+
+	must(strata_urcu_flavor(other_store, &other));
+	must(strata_reader_open(store, &reader));
+	flavor->register_rculfhash_atfork(&atfork);
+	flavor->read_lock();
+	fork_and_wait();
+	flavor->read_unlock();
+	must(strata_read_lock(reader));
+	fork_and_wait();
+	must(strata_read_unlock(reader));
+	other->read_lock();
+	fork_and_wait();
+	other->read_unlock();
+	cr_expect_eq(nr_paused, 0);
+	fork_and_wait();
+	cr_expect_eq(nr_paused, 1);
+	cr_expect_eq(nr_resumed, 1);
+	flavor->unregister_rculfhash_atfork(&atfork);
+	fork_and_wait();
+	cr_expect_eq(nr_paused, 1);
+	must(strata_reader_close(reader));
+	must(strata_urcu_flavor_close(other_store));
+	must(strata_detach(other_store));
+}
+
+/**** forks where no slot is to be had ****/
+
+static void
+setup_few(void)
+{
+	struct strata_config config = store_config(16 * MIB);
+
+	config.readers = 1;
+	store_setup_config(&config);
+	must(strata_urcu_flavor(store, &flavor));
+}
+
+TestSuite(few_slots, .init = setup_few, .fini = teardown, .timeout = 60);
+
+/* The child's section has no pin. What its own threads free waits for it. */
+Test(few_slots, a_section_goes_on_in_the_child)
+{
+	struct strata_reader *readers[256];
+	int nr = 0, status;
+	pid_t child;
+
+	flavor->read_lock();
+	while (nr < 256 && strata_reader_open(store, &readers[nr]) == 0)
+		nr++;
+	cr_assert_lt(nr, 256);
+	child = fork();
+	if (child == 0) {
+		pthread_t waiter;
+		int over[2];
+
+		if (flavor->read_ongoing() == 0 ||
+		    strata_urcu_reader(store) != NULL || pipe(over) != 0 ||
+		    pthread_create(&waiter, NULL, wait_for_grace, &over[1]) !=
+			    0)
+			_exit(1);
+		for (int i = 0; i < 1000; i++) {
+			if (heard(over[0]))
+				_exit(2);
+			sched_yield();
+		}
+		flavor->read_unlock();
+		pthread_join(waiter, NULL);
+		_exit(0);
+	}
+	flavor->read_unlock();
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_expect_eq(status, 0, "status %#x", (unsigned)status);
+	while (nr > 0)
+		must(strata_reader_close(readers[--nr]));
+}
+
 /**** what is refused, what is survived ****/
 
 Test(flavor, sections_protect_when_the_store_is_gone)
@@ -394,6 +551,43 @@ Test(flavor, it_is_closed_by_the_last_before_detach)
 	expect_error(strata_urcu_flavor_close(store), STRATA_EINVAL,
 		     "no flavour");
 	must(strata_urcu_flavor(store, &flavor));
+}
+
+static int closed;
+
+static void
+item_closes(struct rcu_head *head)
+{
+	(void)head;
+	closed = strata_urcu_flavor_close(store);
+}
+
+static void
+item_reads(struct rcu_head *head)
+{
+	(void)head;
+	flavor->read_lock();
+	flavor->read_unlock();
+}
+
+/* Its thread is registered by that; it ends with the flavour. */
+Test(flavor, it_is_closed_behind_a_callback_that_reads)
+{
+	static struct item item;
+
+	flavor->update_call_rcu(&item.head, item_reads);
+	flavor->barrier();
+	must(strata_urcu_flavor_close(store));
+	must(strata_urcu_flavor(store, &flavor));
+}
+
+Test(flavor, no_callback_closes_it)
+{
+	static struct item item;
+
+	flavor->update_call_rcu(&item.head, item_closes);
+	flavor->barrier();
+	cr_expect_eq(closed, STRATA_EINVAL);
 }
 
 static void *
