@@ -261,12 +261,14 @@ temporary_try(struct strata__newfile *file, const char *base)
 	if (fd < 0)
 		return errno == EEXIST || errno == EINTR ? -EAGAIN : -errno;
 	STRATA_TESTPOINT("newfile.open.created");
-	r = claim(fd);
+	fd = strata__os_above_stdio(fd);
+	r = fd < 0 ? fd : claim(fd);
 	if (r != 0) {
 		if (r != -EAGAIN)
 			unlinkat(file->dir_fd, file->temporary, 0);
 		STRATA_TESTPOINT("newfile.open.unlinked");
-		close(fd);
+		if (fd >= 0)
+			close(fd);
 		return r;
 	}
 	file->fd = fd;

@@ -59,7 +59,7 @@ struct strata__file_id {
 	uint64_t device, inode; /* inode 0: of none */
 };
 /* The same file under a number above those of stdin, stdout and stderr: a program
- * that closed these may print, and would print into a segment. -errno. */
+ * that closed these may print, and would print into it. -errno. */
 int strata__os_above_stdio(int fd);
 int strata__os_file_id(int fd, struct strata__file_id *ret);
 bool strata__os_is_file(int fd, const struct strata__file_id *id);

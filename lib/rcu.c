@@ -204,6 +204,9 @@ pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
 		    O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? -ENOENT : -EEXIST;
+	fd = strata__os_above_stdio(fd);
+	if (fd < 0)
+		return strata__fail_errno(-fd, "cannot open a pins segment");
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
 	    st.st_uid == geteuid() && (st.st_mode & 0022) == 0 &&
 	    (uint64_t)st.st_size == space->geometry->pins_size &&

@@ -2,6 +2,7 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Crystallising: protos become a region, and nobody is disturbed. */
 #include <errno.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "attached.h"
@@ -421,6 +422,50 @@ Test(crystallize_dir, the_file_is_the_region_byte_by_byte)
 	cr_expect_eq(memcmp(file, region, file_size), 0);
 	free(file);
 	free(region);
+	must(strata_file_verify(own_path(), 0, NULL));
+	expect_clean();
+}
+
+static int
+print_progress(uint64_t done, uint64_t total, void *arg)
+{
+	(void)done;
+	(void)total;
+	(void)arg;
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		(void)!write(fd, "almost done\n", 12);
+	return 0;
+}
+
+/* A process that has closed stdin, stdout and stderr, as daemons do, and prints
+ * all the same. */
+static int
+crystallize_and_print(void)
+{
+	const struct strata_work work = {.struct_size = sizeof(work),
+					 .progress = print_progress};
+	struct strata_store *own;
+
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		close(fd);
+	if (strata_attach(STORE, STRATA_WRITE, &own) != 0)
+		return 1;
+	if (strata_crystallize_with(own, 9, &work) != 0)
+		return 2;
+	return strata_detach(own) != 0 ? 3 : 0;
+}
+
+Test(crystallize_dir, what_is_printed_is_not_in_the_file)
+{
+	int status;
+	pid_t child;
+
+	three_layers();
+	child = fork();
+	if (child == 0)
+		_exit(crystallize_and_print());
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(status, 0, "status %#x", (unsigned)status);
 	must(strata_file_verify(own_path(), 0, NULL));
 	expect_clean();
 }
