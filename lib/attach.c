@@ -137,7 +137,7 @@ static void
 reclaim_before_leaving(struct strata_store *store)
 {
 	if (store->wlock.space == NULL || strata__is_forked(store) ||
-	    !store->rcu.can_membarrier ||
+	    !store->rcu.can_fence ||
 	    strata__count(&store->space.catalog->counters.nr_retired) == 0)
 		return;
 	if (strata__write_begin(store) != 0)

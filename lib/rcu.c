@@ -33,14 +33,17 @@ unsigned strata__broken;
 int
 strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space)
 {
+	bool registered;
+
 	memset(rcu, 0, sizeof(*rcu));
 	rcu->space = space;
 	rcu->pid = getpid();
 	CDS_INIT_LIST_HEAD(&rcu->chunks);
 	pthread_mutex_init(&rcu->mutex, NULL);
 	pthread_mutex_init(&rcu->scan_mutex, NULL);
-	rcu->can_membarrier = strata__os_membarrier_register() == 0;
-	rcu->full_fence = !rcu->can_membarrier || !space->geometry->membarrier;
+	registered = strata__os_membarrier_register() == 0;
+	rcu->can_fence = registered || !space->geometry->membarrier;
+	rcu->full_fence = !registered || !space->geometry->membarrier;
 #ifdef STRATA_TSAN
 	/* ThreadSanitizer knows nothing of membarrier. */
 	rcu->full_fence = true;

@@ -42,8 +42,8 @@ struct strata__rcu {
 	pthread_mutex_t mutex; /* chunks; rank: below the store's mutex */
 	struct cds_list_head chunks;
 	int32_t pid;         /* whose the chunks are */
-	bool full_fence;     /* readers of this process use a full barrier */
-	bool can_membarrier; /* this process may call the heavy fence */
+	bool full_fence; /* readers of this process use a full barrier */
+	bool can_fence;  /* the heavy fence can be had: who reclaims asks */
 
 	/* Scanning side, under scan_mutex. */
 	pthread_mutex_t scan_mutex;

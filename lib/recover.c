@@ -228,7 +228,7 @@ strata__recover(struct strata_store *store)
 	}
 	recovery_fini(&recovery);
 	/* First free what the dead kept: the store may be full of it. */
-	if (ret == 0 && store->rcu.can_membarrier)
+	if (ret == 0 && store->rcu.can_fence)
 		(void)strata__reclaim(store, NULL);
 	return ret;
 }

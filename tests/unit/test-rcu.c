@@ -751,4 +751,11 @@ Test(rcu, a_store_made_without_membarrier_needs_none)
 	cr_expect_eq(stats_now().retired, 0);
 	cr_expect(has(1, 0, 'b', 5000));
 	must(strata_synchronize(store, 0));
+
+	/* Nor does a writer that leaves leave anything to others. */
+	put(1, 0, 'c', 5000);
+	cr_expect_neq(stats_now().retired, 0);
+	must(strata_detach(store));
+	must(strata_attach(STORE, STRATA_READ, &store));
+	cr_expect_eq(stats_now().retired, 0);
 }
