@@ -122,9 +122,21 @@ pins_mode(const struct strata__geometry *geometry)
 	return mode;
 }
 
+static bool
+is_dead(const struct strata__space *space)
+{
+	return (atomic_load_explicit(&space->catalog->hot.version,
+				     memory_order_acquire) &
+		STRATA_VERSION_DEAD) != 0;
+}
+
 static int
 unfollowed(const struct strata__space *space)
 {
+	/* Without the catalog's file its owner cannot be asked for. */
+	if (is_dead(space) || strata__space_lost_name(space))
+		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+				    space->geometry->name);
 	return strata__fail(STRATA_EACCES,
 			    "by its owner, group and mode %04o no writer of "
 			    "store '%s' would look at what user %u reads, and "
@@ -185,14 +197,6 @@ pins_build(struct strata__space *space, const char *name)
 	else
 		strata__segment_discard(&space->folder, fd);
 	return ret;
-}
-
-static bool
-is_dead(const struct strata__space *space)
-{
-	return (atomic_load_explicit(&space->catalog->hot.version,
-				     memory_order_acquire) &
-		STRATA_VERSION_DEAD) != 0;
 }
 
 /* -EEXIST: there is something of that name which is not ours to use. */

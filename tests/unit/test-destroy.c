@@ -414,6 +414,20 @@ Test(destroy, a_catalog_that_is_renamed_after_a_while_is_the_end)
 	expect_gone_under_all();
 }
 
+/* Who cannot ask whose the catalog is, is not told of permissions. */
+Test(destroy, no_reader_is_opened_where_the_catalog_was_renamed)
+{
+	struct strata_store *other = store_attach(STRATA_READ);
+	struct strata_reader *reader;
+
+	cr_assert_eq(store->space.geometry->mode & 0004, 0);
+	cr_assert_eq(renameat(folder.fd, "strata." STORE, folder.fd, "other"),
+		     0);
+	expect_error(strata_reader_open(other, &reader), STRATA_EGONE,
+		     "was destroyed");
+	must(strata_detach(other));
+}
+
 /* In one tick, so that both times of change are the same. */
 Test(destroy, a_catalog_that_is_renamed_after_another_change_is_the_end)
 {
