@@ -65,7 +65,8 @@ walk_beneath(int folder_fd, const char *path)
 			next = -1;
 			error = ENAMETOOLONG;
 		} else {
-			last = *path == '\0';
+			/* What a slash follows is a folder, or refused. */
+			last = *path == '\0' && path[-1] != '/';
 			next = openat(fd, component,
 				      FILE_FLAGS | O_NOFOLLOW |
 					      (last ? 0 : O_DIRECTORY));
