@@ -78,7 +78,7 @@ crystal_collect(struct crystal *crystal, uint32_t dimension)
 				    "dimension %u is immutable: only load, "
 				    "reload and unload change it",
 				    dimension);
-	if (crystal->reader->unmapped)
+	if ((crystal->reader->slow & STRATA_SLOW_UNMAPPED) != 0)
 		return strata__fail(STRATA_EMAP,
 				    "some regions could not be mapped into this "
 				    "process: nothing was crystallised");

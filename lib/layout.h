@@ -224,18 +224,22 @@ _Static_assert(sizeof(struct strata__head) + sizeof(struct strata__geometry) <=
 
 /**** pins ****/
 
+#define STRATA_SLOT_SAMPLES 6u
+
 /* A reader's slot. Line 0 is written at every lock and unlock. */
 struct strata__slot {
 	/* Version and section number; 0 outside of a section. Letters B, D. */
 	alignas(128) _Atomic uint64_t pin;
 	_Atomic uint64_t sections; /* entered so far */
-	uint64_t line0[6];
+	/* A ring of lookups, for display (heat.h); 0: none. */
+	_Atomic uint64_t samples[STRATA_SLOT_SAMPLES];
 	/* For display only, written when the slot is taken. */
 	_Atomic uint32_t in_use;
 	uint32_t pid;
 	uint64_t pid_namespace;
 	char name[32];
-	uint64_t line1[2];
+	_Atomic uint64_t sampled_ns; /* CLOCK_REALTIME of the newest sample */
+	uint64_t unused;
 };
 _Static_assert(sizeof(struct strata__slot) == 128, "two lines");
 

@@ -419,6 +419,9 @@ strata__slot_sign(struct strata__slot *slot)
 {
 	slot->pid = (uint32_t)getpid();
 	strata__os_self(slot->name, sizeof(slot->name), &slot->pid_namespace);
+	for (unsigned i = 0; i < STRATA_SLOT_SAMPLES; i++)
+		strata__count_set(&slot->samples[i], 0);
+	strata__count_set(&slot->sampled_ns, 0);
 	atomic_store_explicit(&slot->sections, 0, memory_order_relaxed);
 	atomic_store_explicit(&slot->in_use, 1, memory_order_relaxed);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "heat.h"
 #include "meta.h"
 #include "store.h"
 
@@ -26,7 +27,7 @@ lock_gone(struct strata_reader *reader)
  * that were loaded since this process last looked are mapped. The section has
  * begun: a region that cannot be mapped is an error of its layers only.
  */
-static int __attribute__((noinline, cold))
+static void
 lock_refresh(struct strata_reader *reader, uint64_t epoch)
 {
 	struct strata__space *space = &reader->store->space;
@@ -34,15 +35,27 @@ lock_refresh(struct strata_reader *reader, uint64_t epoch)
 	if (epoch != atomic_load_explicit(&space->mapped_epoch,
 					  memory_order_acquire))
 		(void)strata__space_refresh(space, /* retry= */ false);
-	reader->unmapped = atomic_load_explicit(&space->nr_unmapped,
-						memory_order_relaxed) != 0;
+	reader->slow &= (uint8_t)~STRATA_SLOW_UNMAPPED;
+	if (atomic_load_explicit(&space->nr_unmapped, memory_order_relaxed) !=
+	    0)
+		reader->slow |= STRATA_SLOW_UNMAPPED;
 	/* While some are missing, or could not be looked at, the next lock
 	 * comes here again: they may be mapped by then. */
-	reader->epoch = !reader->unmapped &&
+	reader->epoch = (reader->slow & STRATA_SLOW_UNMAPPED) == 0 &&
 			epoch == atomic_load_explicit(&space->mapped_epoch,
 						      memory_order_acquire) ?
 		epoch :
 		0;
+}
+
+/* The section has begun. */
+static int __attribute__((noinline, cold))
+lock_slowly(struct strata_reader *reader, uint64_t epoch)
+{
+	if (epoch != reader->epoch)
+		lock_refresh(reader, epoch);
+	if (reader->sections >= reader->sample_at)
+		strata__heat_section(reader);
 	return 0;
 }
 
@@ -51,11 +64,11 @@ lock_outermost(struct strata_reader *reader)
 {
 	struct strata__hot *hot = (struct strata__hot *)reader->hot;
 	struct strata__slot *slot = reader->slot;
+	uint64_t sections = ++reader->sections;
 	uint64_t version, pin, root, epoch;
 
-	pin = ++reader->sections << STRATA_VERSION_BITS;
-	atomic_store_explicit(&slot->sections, reader->sections,
-			      memory_order_relaxed);
+	pin = sections << STRATA_VERSION_BITS;
+	atomic_store_explicit(&slot->sections, sections, memory_order_relaxed);
 	do {
 		/* Letter A: pairs with COMMIT in edit.c. What that version
 		 * reaches, and its segment epoch, are there. */
@@ -91,8 +104,9 @@ lock_outermost(struct strata_reader *reader)
 	/* Letter E: the epoch was raised before the version was stored. */
 	epoch = atomic_load_explicit(&hot->segment_epoch,
 				     memory_order_relaxed);
-	if (unlikely(epoch != reader->epoch))
-		return lock_refresh(reader, epoch);
+	if (unlikely(epoch != reader->epoch ||
+		     sections >= reader->sample_at))
+		return lock_slowly(reader, epoch);
 	return 0;
 }
 
@@ -203,8 +217,23 @@ not_mapped(uint32_t dimension)
 static bool
 is_mapped(struct strata_reader *reader, const struct strata_entry *entry)
 {
-	return !reader->unmapped || (entry->flags & STRATA_ENTRY_REGION) == 0 ||
+	return (reader->slow & STRATA_SLOW_UNMAPPED) == 0 ||
+		(entry->flags & STRATA_ENTRY_REGION) == 0 ||
 		strata__space_is_mapped(&reader->store->space, entry->content);
+}
+
+/* What was found, by a handle for which the usual way does not do. */
+static int __attribute__((noinline, cold))
+found_slowly(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
+	     const struct strata_entry *entry,
+	     const struct strata_entry **ret_entry)
+{
+	if (!is_mapped(reader, entry))
+		return not_mapped(dimension);
+	if ((reader->slow & STRATA_SLOW_SAMPLED) != 0)
+		strata__heat_lookup(reader, dimension, layer);
+	*ret_entry = entry;
+	return 0;
 }
 
 /* Whatever is not the usual case of strata_find(): answers that are errors, and
@@ -226,8 +255,9 @@ find_any(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	entry = strata__tree_entry(reader->window, slot, layer);
 	if (entry == NULL)
 		return STRATA_ENOLAYER;
-	if (unlikely(!is_mapped(reader, entry)))
-		return not_mapped(dimension);
+	if (unlikely(reader->slow != 0))
+		return found_slowly(reader, dimension, layer, entry,
+				    ret_entry);
 	*ret_entry = entry;
 	return 0;
 }
@@ -245,7 +275,7 @@ strata_find(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	if (unlikely(near == NULL ||
 		     (near->u.entries[layer].flags & STRATA_ENTRY_PRESENT) ==
 			     0 ||
-		     reader->unmapped))
+		     reader->slow != 0))
 		return find_any(reader, dimension, layer, ret_entry);
 	*ret_entry = &near->u.entries[layer];
 	return 0;
@@ -279,7 +309,7 @@ strata_get(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	if (unlikely(near == NULL))
 		return get_any(reader, dimension, layer, ret_size);
 	place = &near->u.places[layer];
-	if (unlikely(place->content == 0 || reader->unmapped))
+	if (unlikely(place->content == 0 || reader->slow != 0))
 		return get_any(reader, dimension, layer, ret_size);
 	*ret_size = place->size;
 	return reader->window + place->content;
@@ -387,7 +417,7 @@ strata_foreach_layer(struct strata_reader *reader, uint32_t dimension,
 
 	if (ret != 0)
 		return ret;
-	if (reader->unmapped)
+	if ((reader->slow & STRATA_SLOW_UNMAPPED) != 0)
 		return strata__tree_each_layer(reader->window, slot,
 					       each_mapped, &each);
 	return strata__tree_each_layer(reader->window, slot, fn, arg);

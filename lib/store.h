@@ -72,12 +72,21 @@ struct strata_reader {
 	uint64_t sections; /* entered so far */
 	uint32_t depth;    /* of nesting */
 	bool full_fence;
-	bool unmapped; /* some regions are not mapped here */
+	uint8_t slow; /* why lookups must not take the usual way */
+	uint8_t sample_skip; /* heat.c: lookups until one is noted */
 	struct strata_store *store;
 	struct strata__chunk *chunk;
 	_Atomic(void *) thread; /* that locked it last */
 	uint64_t epoch; /* segment epoch whose regions are mapped; 0: unknown */
-	uint64_t unused[5];
+	uint64_t sample_at; /* section that heat.c looks at next */
+	uint64_t sampled_ns;
+	uint32_t sample_step, nr_samples;
+	uint64_t unused[2];
+};
+
+enum strata__slow {
+	STRATA_SLOW_UNMAPPED = 1 << 0, /* some regions are not mapped here */
+	STRATA_SLOW_SAMPLED = 1 << 1,  /* a lookup is to be noted (heat.c) */
 };
 _Static_assert(sizeof(struct strata_reader) == 128, "two lines");
 

@@ -1143,6 +1143,34 @@ strata_foreach_reader(struct strata_store *store,
 				void *arg),
 		      void *arg);
 
+/** A lookup that a reader made, by its own word. */
+struct strata_sample {
+	uint32_t dimension, layer;
+	uint32_t pid;           /**< of the reader, in its own namespace */
+	uint64_t pid_namespace; /**< inode number */
+	uint64_t time_ns;       /**< CLOCK_REALTIME, to an eighth of a second */
+};
+
+/**
+ * Calls fn for the lookups that readers noted last, strata_find() and
+ * strata_get() that found something: what is hot. Each handle notes one in an
+ * eighth of a second at most, chosen by chance among those that it makes, and
+ * keeps six, as long as it is open. So one call shows what was looked up about
+ * last; who wants shares, calls again and again. Noting costs a lookup nothing,
+ * a section two instructions.
+ * Nothing of this is to be trusted: a reader, or another process of its user,
+ * can write what it likes there, a layer that is not there, a time to come.
+ * @param fn returns 0 to go on; anything else ends the walk and is returned
+ * @param arg handed to fn
+ * Context: as strata_foreach_reader().
+ * @return 0; what fn returned; STRATA_EGONE; STRATA_ENOMEM; STRATA_EINVAL;
+ * -errno.
+ */
+STRATA_API int
+strata_foreach_sample(struct strata_store *store,
+		      int (*fn)(const struct strata_sample *sample, void *arg),
+		      void *arg);
+
 /** Longest file name of a segment, with its NUL. */
 #define STRATA_SEGMENT_NAME_MAX 127
 
