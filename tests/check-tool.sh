@@ -20,11 +20,11 @@ cp "$out" "$work/help"
 good help
 cmp "$out" "$work/help"
 for command in create destroy list pack load unload reload put rm describe \
-	crystallize ls cat stat readers verify gc limit doctor dump metrics watch \
+	crystallize ls cat stat readers verify gc limit doctor dump metrics watch top \
 	help; do
 	grep -q -x "$command" "$work/commands" || fail "no command $command"
 done
-test "$(wc -l <"$work/commands")" -eq 23 || fail 'commands unknown to this test'
+test "$(wc -l <"$work/commands")" -eq 24 || fail 'commands unknown to this test'
 while read -r command; do
 	test "$command" != help || continue
 	good "$command" --help

@@ -10,12 +10,12 @@
 # shellcheck disable=SC2034 # used by who sources this
 setup_build_packages='gcc libc6-dev make autoconf automake libtool
 	autoconf-archive pkg-config liburcu-dev libxxhash-dev libjansson-dev
-	libjemalloc-dev scdoc'
+	libjemalloc-dev libncurses-dev scdoc'
 # What the whole check takes besides.
 # shellcheck disable=SC2034 # likewise
 setup_check_packages='g++ clang libclang-rt-14-dev libcriterion-dev strace
 	valgrind xz-utils python3-jsonschema libmicrohttpd-dev curl spin
-	mandoc zsh fish'
+	mandoc zsh fish tmux'
 
 # setup_is_installed PACKAGE
 setup_is_installed() {

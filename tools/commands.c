@@ -84,6 +84,12 @@ static const struct tool_option dump_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
+static const struct tool_option top_options[] = {
+	{KEY_INTERVAL, "interval", "SECONDS", "between two looks (1)"},
+	{KEY_ONCE, "once", NULL, "print one page, without a terminal"},
+	{0, NULL, NULL, NULL},
+};
+
 static const struct tool_option watch_options[] = {
 	{KEY_EXEC, "exec", "COMMAND", "run it by the shell after each line"},
 	{KEY_COUNT, "count", "N", "leave after so many lines"},
@@ -305,6 +311,26 @@ const struct tool_command tool_commands[] = {
 		.min_operands = 1,
 		.max_operands = 1,
 		.run = cmd_readers,
+	},
+	{
+		.name = "top",
+		.synopsis = "STORE",
+		.summary = "show a store as it lives, on the whole screen",
+		.details =
+			"Memory with its thresholds (|), pools and regions (# "
+			"live, + retired, . free,\n"
+			"digits: of dimensions), readers with what they "
+			"retain, commits and sections a\n"
+			"second, the hottest layers. These are sampled, by the "
+			"readers' own word. Keys:\n"
+			"q, tab (the other pane), s (sort), / (filter), d "
+			"(dimensions), p (pause), + -.",
+		.example = "strata top core",
+		.options = top_options,
+		.traits = TOOL_ATTACHES,
+		.min_operands = 1,
+		.max_operands = 1,
+		.run = cmd_top,
 	},
 	{
 		.name = "watch",

@@ -57,6 +57,9 @@ enum tool_key {
 	KEY_FORCE,
 	KEY_EXEC,
 	KEY_COUNT,
+	KEY_INTERVAL,
+	KEY_ONCE,
+	KEY_HOT,
 };
 
 struct tool_option {
@@ -434,6 +437,7 @@ int cmd_dump(const struct tool_args *args);
 int cmd_metrics(const struct tool_args *args);
 int cmd_doctor(const struct tool_args *args);
 int cmd_verify(const struct tool_args *args);
+int cmd_top(const struct tool_args *args);
 int cmd_watch(const struct tool_args *args);
 
 #endif /* STRATA_TOOL_H */
