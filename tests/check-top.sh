@@ -36,6 +36,38 @@ refused 'a terminal is needed\|without ncurses' top "$store"
 misused '0.1 to 60 seconds' top "$store" --interval=0
 misused '0.1 to 60 seconds' top "$store" --interval=61
 
+#
+# what a reader reads: dimensions 1 to 4, layers 0 to 19
+#
+reading=$top_builddir/tests/stress/.libs/readpath
+test -x "$reading" || reading=$top_builddir/tests/stress/readpath
+"$reading" 4000000000 >"$work/read" 2>&1 &
+reader=$!
+begun=$(date +%s)
+# Until it has noted six lookups, as it reads.
+until try "$STRATA" ls "test.readpath.$reader" --hot &&
+	test "$(awk '/^ *[1-4] / { n += $2 } END { print n + 0 }' "$out")" -eq 6
+do
+	kill -0 "$reader" || fail "the reader has left: $(cat "$work/read")"
+	test $(($(date +%s) - begun)) -lt 60 || fail 'nothing is hot'
+done
+prints '^DIM  SAMPLES  HOTTEST LAYER  LAST ACCESS$'
+prints '^ *[1-4]  *[1-6]  *[0-9]*  .* ago$'
+json ls "test.readpath.$reader" --hot
+prints '"samples": [1-6]'
+good ls "test.readpath.$reader" 1 --hot
+prints '^LAYER  SAMPLES  LAST ACCESS$'
+good ls "test.readpath.$reader" 99 --hot
+test "$(wc -l <"$out")" -eq 1 || fail 'what nobody reads is hot'
+good top "test.readpath.$reader" --once --interval=0.2
+prints ' 0.0 commits, [1-9].* sections, .* 1 readers, '
+prints '^ *[1-4]/[0-9]*  *[0-9.]* %  .* ago$'
+kill -KILL "$reader"
+wait "$reader" 2>/dev/null || :
+good ls "test.readpath.$reader" --hot
+test "$(wc -l <"$out")" -eq 1 || fail 'what the dead read is hot'
+good destroy "test.readpath.$reader" --quiet
+
 "$STRATA" top "$store" >"$out" 2>"$err" || :
 if grep -q 'without ncurses' "$err"; then
 	echo 'skipped: built without ncurses'

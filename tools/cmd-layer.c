@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tool.h"
+#include "top.h"
 
 /**** one layer ****/
 
@@ -311,6 +311,8 @@ layers_list(const struct tool_args *args)
 int
 cmd_ls(const struct tool_args *args)
 {
+	if (args_has(args, KEY_HOT))
+		return hot_list(args);
 	if (args->nr_operands == 2)
 		return layers_list(args);
 	if (args_has(args, KEY_JSON))

@@ -60,6 +60,12 @@ static const struct tool_option describe_options[] = {
 	{0, NULL, NULL, NULL},
 };
 
+static const struct tool_option ls_options[] = {
+	{KEY_HOT, "hot", NULL,
+	 "what readers looked up last, by their own word"},
+	{0, NULL, NULL, NULL},
+};
+
 static const struct tool_option cat_options[] = {
 	{KEY_META, "meta", NULL, "print its metadata instead of its content"},
 	{0, NULL, NULL, NULL},
@@ -261,7 +267,13 @@ const struct tool_command tool_commands[] = {
 		.name = "ls",
 		.synopsis = "STORE [DIM]",
 		.summary = "list the dimensions, or the layers of one",
-		.example = "strata ls core\nstrata ls core 7 --json",
+		.details = "With --hot, what is being read, most first: of the "
+			   "readers that are there\n"
+			   "now, six samples each. 'strata top' sums up more of "
+			   "them.",
+		.example = "strata ls core\nstrata ls core 7 --json\n"
+			   "strata ls core --hot",
+		.options = ls_options,
 		.traits = TOOL_PRINTS | TOOL_ATTACHES,
 		.min_operands = 1,
 		.max_operands = 2,

@@ -93,6 +93,10 @@ void top_page_make(struct top_page *page, size_t width, size_t height,
 		   const struct top_view *view);
 void top_page_fini(struct top_page *page);
 
+/**** ls --hot: hot.c ****/
+
+int hot_list(const struct tool_args *args);
+
 /**** the terminal: top-screen.c ****/
 
 /** Shows look after look until the user or a signal ends it. @return
