@@ -141,14 +141,28 @@ fail(const struct strata__folder *folder, int err, uint64_t size,
 
 /**** names ****/
 
+/* By hand: an attach makes names by the dozen, and sprintf() for each byte was
+ * most of its instructions. */
+static char *
+put_hex(char *p, const uint8_t *bytes, size_t nr)
+{
+	static const char digits[] = "0123456789abcdef";
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		*p++ = digits[bytes[i] >> 4];
+		*p++ = digits[bytes[i] & 15];
+	}
+	*p = '\0';
+	return p;
+}
+
 static void
 name_part(char *buf, const struct strata__id *id, const char *part)
 {
 	char *p = buf + sprintf(buf, "strata-");
-	size_t i;
 
-	for (i = 0; i < sizeof(id->bytes); i++)
-		p += sprintf(p, "%02x", id->bytes[i]);
+	p = put_hex(p, id->bytes, sizeof(id->bytes));
 	sprintf(p, "-%s", part);
 }
 
@@ -268,18 +282,16 @@ hidden_name(char *buf, const struct stat *st)
 static int
 open_hidden(const struct strata__folder *folder, int *ret_fd)
 {
-	unsigned char random[16];
+	uint8_t random[16];
 	char first[HIDDEN_NAME], second[HIDDEN_NAME];
 	struct stat st;
-	size_t i;
 	int err = strata__os_random(random, sizeof(random)), fd;
 	char *p = first;
 
 	if (err != 0)
 		return err;
 	p += sprintf(p, ".strata-new-r");
-	for (i = 0; i < sizeof(random); i++)
-		p += sprintf(p, "%02x", random[i]);
+	put_hex(p, random, sizeof(random));
 	fd = openat(folder->fd, first,
 		    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
