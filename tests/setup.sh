@@ -16,6 +16,9 @@ setup_build_packages='gcc libc6-dev make autoconf automake libtool
 setup_check_packages='g++ clang libclang-rt-14-dev libcriterion-dev strace
 	valgrind xz-utils python3-jsonschema libmicrohttpd-dev curl spin
 	mandoc zsh fish tmux'
+# What the benches compare with and draw by; none of it is needed.
+# shellcheck disable=SC2034 # likewise
+setup_bench_packages='liblmdb-dev redis-server gnuplot-nox'
 
 # setup_is_installed PACKAGE
 setup_is_installed() {

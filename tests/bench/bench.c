@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +17,16 @@
 
 #include "proc.h"
 
+static bool json; /* of the one struct bench */
+static void targets_print(void);
+
 /**** the head ****/
 
 static void
 usage(const char *self)
 {
 	fprintf(stderr,
-		"usage: %s [--quick] [--seed=N] [--repetitions=N]\n"
+		"usage: %s [--quick] [--json] [--seed=N] [--repetitions=N]\n"
 		"example: %s --quick --seed=1\n",
 		self, self);
 	exit(2);
@@ -51,12 +56,14 @@ options_read(struct bench *bench, int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--quick") == 0)
 			bench->quick = true;
+		else if (strcmp(argv[i], "--json") == 0)
+			bench->json = true;
 		else if (!option_number(argv[i], "--seed", &bench->seed) &&
 			 !option_number(argv[i], "--repetitions", &repetitions))
 			usage(argv[0]);
 	}
 	if (repetitions == 0)
-		repetitions = bench->quick ? 7 : 31;
+		repetitions = bench->quick ? 5 : 31;
 	if (repetitions > BENCH_REPETITIONS_MAX)
 		repetitions = BENCH_REPETITIONS_MAX;
 	bench->repetitions = (unsigned)repetitions | 1;
@@ -83,46 +90,73 @@ cpu_model(char *model, size_t size)
 		fclose(file);
 }
 
-/* Of data caches, KiB; 0 where the system does not tell. */
-static long
-cache_kib(int level)
+/* What a file of the system says, without its end of line; "" if nothing. */
+static void
+read_line(const char *path, char *line, size_t size)
 {
-	long bytes = 0;
+	FILE *file = fopen(path, "re");
 
-#ifdef _SC_LEVEL1_DCACHE_SIZE
-	bytes = sysconf(level == 1   ? _SC_LEVEL1_DCACHE_SIZE
-			: level == 2 ? _SC_LEVEL2_CACHE_SIZE
-				     : _SC_LEVEL3_CACHE_SIZE);
-#else
-	(void)level;
-#endif
-	return bytes > 0 ? bytes / 1024 : 0;
+	if (file == NULL || fgets(line, (int)size, file) == NULL)
+		line[0] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	if (file != NULL)
+		fclose(file);
+}
+
+/* Of the first CPU, e.g. "32K, 1024K, 32768K". sysconf() knows them too, but is
+ * wrong about the third level of some processors. */
+static void
+cache_sizes(char *text, size_t size)
+{
+	char path[96], kind[32], amount[32];
+	size_t length = 0;
+
+	snprintf(text, size, "unknown");
+	for (unsigned i = 0; i < 8 && length + 32 < size; i++) {
+		static const char folder[] =
+			"/sys/devices/system/cpu/cpu0/cache";
+
+		snprintf(path, sizeof(path), "%s/index%u/type", folder, i);
+		read_line(path, kind, sizeof(kind));
+		snprintf(path, sizeof(path), "%s/index%u/size", folder, i);
+		read_line(path, amount, sizeof(amount));
+		if (amount[0] == '\0' || strcmp(kind, "Instruction") == 0)
+			continue;
+		length += (size_t)snprintf(text + length, size - length,
+					   "%s%s", length > 0 ? ", " : "",
+					   amount);
+	}
 }
 
 void
 bench_begin(struct bench *bench, int argc, char **argv, const char *what)
 {
+	char model[128], caches[128], date[32];
 	struct utsname system;
-	char model[128];
+	time_t now = time(NULL);
 
 	memset(bench, 0, sizeof(*bench));
 	options_read(bench, argc, argv);
+	json = bench->json;
 	bench->folder = shm_begin();
 	cpu_model(model, sizeof(model));
+	cache_sizes(caches, sizeof(caches));
 	need(uname(&system) == 0, "uname: %s", strerror(errno));
-	printf("# %s\n", what);
-	printf("# machine: %s, %ld CPUs, caches %ld, %ld, %ld KiB; %s %s\n",
-	       model, sysconf(_SC_NPROCESSORS_ONLN), cache_kib(1), cache_kib(2),
-	       cache_kib(3), system.sysname, system.release);
-	printf("# strata %s; seed %" PRIu64 "; %u repetitions, interleaved%s\n",
-	       strata_version_string(), bench->seed, bench->repetitions,
-	       bench->quick ? "; quick" : "");
-	fflush(stdout);
+	strftime(date, sizeof(date), "%Y-%m-%d", gmtime(&now));
+	bench_note("bench: %s", what);
+	bench_note("machine: %s, %ld CPUs, data caches %s; %s %s; %s", model,
+		   sysconf(_SC_NPROCESSORS_ONLN), caches, system.sysname,
+		   system.release, date);
+	bench_note("run: strata %s; seed %" PRIu64 "; %u repetitions, "
+		   "interleaved%s",
+		   strata_version_string(), bench->seed, bench->repetitions,
+		   bench->quick ? "; quick" : "");
 }
 
 void
 bench_end(void)
 {
+	targets_print();
 	shm_end();
 	fflush(stdout);
 }
@@ -145,14 +179,40 @@ bench_pin(unsigned cpu)
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
-	CPU_SET(nr > 0 ? cpu % (unsigned)nr : 0, &set);
+	if ((long)cpu < nr)
+		CPU_SET(cpu, &set);
+	for (long any = 0; (long)cpu >= nr && any < nr; any++)
+		CPU_SET((unsigned)any, &set);
 	(void)sched_setaffinity(0, sizeof(set), &set);
+}
+
+void
+bench_wait_ms(unsigned ms)
+{
+	(void)poll(NULL, 0, (int)ms);
 }
 
 void
 bench_use(uint64_t value)
 {
 	__asm__ volatile("" : : "r"(value) : "memory");
+}
+
+uint64_t
+bench_sum(const void *data, size_t size)
+{
+	const char *at = data;
+	uint64_t sums[8] = {0}, words[8];
+
+	/* Eight sums, so that memory is waited for and not an addition. */
+	for (; size >= sizeof(words); size -= sizeof(words)) {
+		memcpy(words, at, sizeof(words));
+		for (unsigned i = 0; i < 8; i++)
+			sums[i] += words[i];
+		at += sizeof(words);
+	}
+	return sums[0] + sums[1] + sums[2] + sums[3] + sums[4] + sums[5] +
+	       sums[6] + sums[7];
 }
 
 uint64_t
@@ -229,35 +289,42 @@ bench_figure(const double *values, unsigned nr)
 }
 
 struct bench_figure
-bench_ratio(const struct bench *bench, const struct bench_column *column,
-	    const struct bench_column *to)
+bench_quotient(const struct bench *bench, const double *a, const double *b)
 {
 	double ratios[BENCH_REPETITIONS_MAX];
 	unsigned i;
 
 	for (i = 0; i < bench->repetitions; i++)
-		ratios[i] = column->values[i] / to->values[i];
+		ratios[i] = a[i] / b[i];
 	return bench_figure(ratios, bench->repetitions);
 }
 
+struct bench_figure
+bench_ratio(const struct bench *bench, const struct bench_column *column,
+	    const struct bench_column *to)
+{
+	return bench_quotient(bench, column->values, to->values);
+}
+
 void
-bench_print(const struct bench *bench, const char *unit,
-	    const struct bench_column *columns, size_t nr)
+bench_print(const struct bench *bench, const char *table, const char *unit,
+	    const struct bench_column *columns, size_t nr, size_t reference)
 {
 	struct bench_figure figure, ratio;
+	char heading[200];
 	size_t i;
 
-	printf("what\tmedian %s\tmin %s\tmax %s\tmedian x first\tmin x first\t"
-	       "max x first\n",
-	       unit, unit, unit);
+	snprintf(heading, sizeof(heading),
+		 "what\tmedian %s\tleast\tmost\t%s / this\tleast ratio\tmost ratio", unit,
+		 columns[reference].name);
+	bench_table(heading, "%s", table);
 	for (i = 0; i < nr; i++) {
 		figure = bench_figure(columns[i].values, bench->repetitions);
-		ratio = bench_ratio(bench, &columns[i], &columns[0]);
-		printf("%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\n",
-		       columns[i].name, figure.median, figure.min, figure.max,
-		       ratio.median, ratio.min, ratio.max);
+		ratio = bench_ratio(bench, &columns[reference], &columns[i]);
+		bench_row("%s\t%.4g\t%.4g\t%.4g\t%.3g\t%.3g\t%.3g",
+			  columns[i].name, figure.median, figure.min, figure.max,
+			  ratio.median, ratio.min, ratio.max);
 	}
-	fflush(stdout);
 }
 
 double
@@ -267,6 +334,150 @@ bench_quantile(double *values, size_t nr, double share)
 
 	qsort(values, nr, sizeof(*values), double_compare);
 	return values[i];
+}
+
+/**** output ****/
+
+static char table[200], heading[400];
+
+static void
+json_string(const char *text, size_t length)
+{
+	putchar('"');
+	for (; length > 0; length--, text++) {
+		if (*text == '"' || *text == '\\')
+			putchar('\\');
+		putchar((unsigned char)*text < ' ' ? ' ' : *text);
+	}
+	putchar('"');
+}
+
+/* A number as it is, anything else as a string. */
+static void
+json_value(const char *text, size_t length)
+{
+	char copy[64], *end;
+
+	if (length > 0 && length < sizeof(copy)) {
+		memcpy(copy, text, length);
+		copy[length] = '\0';
+		(void)strtod(copy, &end);
+		if (*end == '\0' && strpbrk(copy, "nNxX") == NULL) {
+			fputs(copy, stdout);
+			return;
+		}
+	}
+	json_string(text, length);
+}
+
+static void
+json_row(const char *fields)
+{
+	const char *key = heading;
+	size_t key_length, length;
+
+	fputs("{\"table\": ", stdout);
+	json_string(table, strlen(table));
+	while (*key != '\0') {
+		key_length = strcspn(key, "\t");
+		length = strcspn(fields, "\t");
+		fputs(", ", stdout);
+		json_string(key, key_length);
+		fputs(": ", stdout);
+		json_value(fields, length);
+		key += key_length + (key[key_length] == '\t');
+		fields += length + (fields[length] == '\t');
+	}
+	puts("}");
+}
+
+void
+bench_note(const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	if (json) {
+		fputs("{\"note\": ", stdout);
+		json_string(text, strlen(text));
+		puts("}");
+	} else {
+		printf("# %s\n", text);
+	}
+	fflush(stdout);
+}
+
+void
+bench_table(const char *fields, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(table, sizeof(table), format, args);
+	va_end(args);
+	snprintf(heading, sizeof(heading), "%s", fields);
+	if (!json)
+		printf("# table: %s\n%s\n", table, heading);
+}
+
+void
+bench_row(const char *format, ...)
+{
+	char fields[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(fields, sizeof(fields), format, args);
+	va_end(args);
+	if (json)
+		json_row(fields);
+	else
+		puts(fields);
+	fflush(stdout);
+}
+
+/* Shown together, when all is measured. */
+#define TARGETS_MAX 64
+static char targets[TARGETS_MAX][200];
+static unsigned nr_targets;
+
+static void
+target(const char *what, struct bench_figure figure, const char *sense,
+       double bound, bool reached)
+{
+	need(nr_targets < TARGETS_MAX, "more than %d targets", TARGETS_MAX);
+	snprintf(targets[nr_targets++], sizeof(*targets),
+		 "%s\t%.3g\t%.3g\t%.3g\t%s %g\t%s", what, figure.median,
+		 figure.min, figure.max, sense, bound,
+		 reached ? "reached" : "not reached");
+}
+
+static void
+targets_print(void)
+{
+	unsigned i;
+
+	if (nr_targets == 0)
+		return;
+	bench_table("what\tmedian\tleast\tmost\tto be reached\treached",
+		    "targets");
+	for (i = 0; i < nr_targets; i++)
+		bench_row("%s", targets[i]);
+}
+
+void
+bench_at_most(const char *what, struct bench_figure figure, double bound)
+{
+	target(what, figure, "at most", bound, figure.median <= bound);
+}
+
+void
+bench_at_least(const char *what, struct bench_figure figure, double bound)
+{
+	target(what, figure, "at least", bound, figure.median >= bound);
 }
 
 /**** stores ****/
@@ -296,8 +507,9 @@ bench_store_end(struct strata_store *store)
 }
 
 void
-bench_load(const struct bench *bench, struct strata_store *store,
-	   uint32_t dimension, const void *contents, uint32_t nr, size_t size)
+bench_load_each(const struct bench *bench, struct strata_store *store,
+		uint32_t dimension, const void *const *contents,
+		const size_t *sizes, uint32_t nr)
 {
 	struct strata_file_info info = {.dimension = dimension};
 	struct strata_file *file;
@@ -309,11 +521,27 @@ bench_load(const struct bench *bench, struct strata_store *store,
 	     "path");
 	need(strata_file_begin(path, 0600, &info, &file) == 0, "file");
 	for (i = 0; i < nr; i++)
-		need(strata_file_add(file, i, NULL,
-				     (const char *)contents + i * size,
-				     size) == 0,
+		need(strata_file_add(file, i, NULL, contents[i], sizes[i]) == 0,
 		     "layer %" PRIu32, i);
 	need(strata_file_commit(file) == 0, "write %s", path);
 	need(strata_load(store, path, NULL) == 0, "load %s", path);
 	need(unlink(path) == 0, "unlink %s: %s", path, strerror(errno));
+}
+
+void
+bench_load(const struct bench *bench, struct strata_store *store,
+	   uint32_t dimension, const void *contents, uint32_t nr, size_t size)
+{
+	const void **each = malloc(nr * sizeof(*each));
+	size_t *sizes = malloc(nr * sizeof(*sizes));
+	uint32_t i;
+
+	need(each != NULL && sizes != NULL, "memory");
+	for (i = 0; i < nr; i++) {
+		each[i] = (const char *)contents + i * size;
+		sizes[i] = size;
+	}
+	bench_load_each(bench, store, dimension, each, sizes, nr);
+	free(each);
+	free(sizes);
 }

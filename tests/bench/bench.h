@@ -23,22 +23,28 @@
 
 struct bench {
 	bool quick;
+	bool json;
 	uint64_t seed;
 	unsigned repetitions; /* odd */
 	const char *folder;   /* of the segments; for other files, too */
 };
 
-/* Reads --quick, --seed=N and --repetitions=N; prints the head of the output:
- * what is measured, machine, kernel, seed. Makes the folder of the segments. */
+/* Reads --quick, --json, --seed=N and --repetitions=N; prints the head of the
+ * output: what is measured, machine, kernel, seed. Makes the folder of the
+ * segments. */
 void bench_begin(struct bench *bench, int argc, char **argv, const char *what);
 /* The folder must be empty again. */
 void bench_end(void);
 
 uint64_t bench_now_ns(void);
-/* Best effort: a machine may have one CPU, or forbid it. */
+/* Best effort: the machine may forbid it. A CPU that is not there: any. */
 void bench_pin(unsigned cpu);
+/* Lets time pass while others are measured. */
+void bench_wait_ms(unsigned ms);
 /* Keeps the compiler from leaving out what gave this value. */
 void bench_use(uint64_t value);
+/* Looks at all bytes, eight at a time. */
+uint64_t bench_sum(const void *data, size_t size);
 
 /* Random numbers that a seed repeats. */
 uint64_t bench_random(uint64_t *state);
@@ -68,12 +74,36 @@ struct bench_figure bench_figure(const double *values, unsigned nr);
 struct bench_figure bench_ratio(const struct bench *bench,
 				const struct bench_column *column,
 				const struct bench_column *to);
-/* A line for each column: its figure, and its ratio to the first one. */
-void bench_print(const struct bench *bench, const char *unit,
-		 const struct bench_column *columns, size_t nr);
+/* The values of one repetition, divided: two arrays of repetitions. */
+struct bench_figure bench_quotient(const struct bench *bench, const double *a,
+				   const double *b);
+/* A table: a line for each column, its figure, and what columns[reference] is
+ * relative to it. */
+void bench_print(const struct bench *bench, const char *table, const char *unit,
+		 const struct bench_column *columns, size_t nr,
+		 size_t reference);
 /* The share (0 to 1) of values that is not above what this gives; sorts them.
  */
 double bench_quantile(double *values, size_t nr, double share);
+
+/**** output ****/
+
+/*
+ * Text is lines of fields with tabs in between: "# ..." says something about the
+ * run, "# table: ..." begins a table, whose first line is its heading. With
+ * --json each line is an object instead, whose keys are the heading's.
+ */
+
+void bench_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The heading's fields have tabs between them. */
+void bench_table(const char *heading, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* A line of the table, with tabs between its fields. */
+void bench_row(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What is to be reached; bounds are ratios within one run. */
+void bench_at_most(const char *what, struct bench_figure figure, double bound);
+void bench_at_least(const char *what, struct bench_figure figure, double bound);
 
 /**** stores ****/
 
@@ -83,8 +113,11 @@ struct strata_store *bench_store(const char *what, uint64_t limit,
 				 uint64_t max_limit);
 /* Detaches and destroys it. */
 void bench_store_end(struct strata_store *store);
-/* Loads a dimension as a region: layers 0 to nr - 1, one after the other in
- * contents, of size bytes each. */
+/* Loads a dimension as a region, layers 0 to nr - 1. */
+void bench_load_each(const struct bench *bench, struct strata_store *store,
+		     uint32_t dimension, const void *const *contents,
+		     const size_t *sizes, uint32_t nr);
+/* The same for contents of one size, one after the other. */
 void bench_load(const struct bench *bench, struct strata_store *store,
 		uint32_t dimension, const void *contents, uint32_t nr,
 		size_t size);

@@ -300,18 +300,20 @@ working_set_kib(const struct grown *g)
 static void
 print(const struct bench *bench)
 {
-	printf("layers\tdimensions\tlookup of the same 280 ns\tx 280 layers\t"
-	       "random lookup ns\traw ns\tdifference ns\tlines touched KiB\t"
-	       "64 B commit ns\tx 280 layers\t16 KiB commit ns\t"
-	       "x 280 layers\n");
+	bench_table("layers\tdimensions\tsame 280 ns\tx 280 layers\t"
+		    "random lookup ns\traw ns\tdifference ns\tlines KiB\t"
+		    "64 B commit ns\tx 280 layers\t16 KiB commit ns\t"
+		    "x 280 layers",
+		    "growth");
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
 		for (uint32_t i = 0; i < NR_TOTALS; i++) {
 			const struct grown *g = &grown[shape][i];
 			double random = median(bench, RANDOM_LOOKUP, shape, i);
 			double raw = median(bench, RANDOM_RAW, shape, i);
 
-			printf("%" PRIu32 "\t%" PRIu32 "\t%.1f\t%.2f\t%.1f\t"
-			       "%.1f\t%.1f\t%.0f\t%.0f\t%.2f\t%.0f\t%.2f\n",
+			bench_row(
+			       "%" PRIu32 "\t%" PRIu32 "\t%.1f\t%.2f\t%.1f\t"
+			       "%.1f\t%.1f\t%.0f\t%.0f\t%.2f\t%.0f\t%.2f",
 			       g->total, g->nr_dimensions,
 			       median(bench, SAME_LOOKUP, shape, i),
 			       growth(bench, SAME_LOOKUP, shape, i), random,
@@ -321,19 +323,10 @@ print(const struct bench *bench)
 			       median(bench, BIG, shape, i),
 			       growth(bench, BIG, shape, i));
 		}
-	printf("# a commit copies the nodes on the way: root and dimension; a "
-	       "leaf more from layer 48 on,\n# a directory node more above 511 "
-	       "dimensions; each is 4 KiB, however many layers there are\n");
-	printf("ratios: 100000/280 layers: lookup of the same %.2f and %.2f, "
-	       "64 B commit %.2f and %.2f, 16 KiB commit %.2f and %.2f (14 and "
-	       "%" PRIu32 " dimensions)\n",
-	       growth(bench, SAME_LOOKUP, 0, NR_TOTALS - 1),
-	       growth(bench, SAME_LOOKUP, 1, NR_TOTALS - 1),
-	       growth(bench, TINY, 0, NR_TOTALS - 1),
-	       growth(bench, TINY, 1, NR_TOTALS - 1),
-	       growth(bench, BIG, 0, NR_TOTALS - 1),
-	       growth(bench, BIG, 1, NR_TOTALS - 1),
-	       grown[1][NR_TOTALS - 1].nr_dimensions);
+	bench_note("a commit copies the nodes on the way: root and dimension; a "
+		   "leaf more from layer 48 on, a directory node more above "
+		   "511 dimensions; each is 4 KiB, however many layers there "
+		   "are");
 }
 
 int
@@ -345,10 +338,9 @@ main(int argc, char **argv)
 
 	bench_begin(&bench, argc, argv,
 		    "growth: lookups and commits in larger and larger stores");
-	printf("# layers of %d bytes, in regions; commits in a session, over "
-	       "the same %d layers\n",
-	       SIZE, SAME);
-	fflush(stdout);
+	bench_note("layers of %d bytes, in regions; commits in a session, over "
+		   "the same %d layers",
+		   SIZE, SAME);
 	bench_pin(1);
 	steps = bench.quick ? 50000 : 150000;
 	commits = bench.quick ? 1000 : 5000;
