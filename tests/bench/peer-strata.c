@@ -16,10 +16,16 @@ static struct strata_store *store, *attached;
 static struct strata_reader *reader;
 static struct strata_writer *writer;
 
-const char *
-peer_strata_name(void)
+struct strata_store *
+peer_strata_store(void)
 {
-	return name;
+	return store;
+}
+
+struct strata_reader *
+peer_strata_reader(void)
+{
+	return reader;
 }
 
 static inline void

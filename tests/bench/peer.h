@@ -89,7 +89,9 @@ extern const struct peer peer_strata, peer_raw, peer_rwlock, peer_urcu,
 unsigned peers_setup(const struct peer **peers, const struct contents *contents);
 void peers_remove(const struct peer **peers, unsigned nr);
 
-/* The store of peer_strata, to be attached to by others; and the raw places. */
-const char *peer_strata_name(void);
+/* The store of peer_strata, attached for writing in the parent, and the reader
+ * that its open() opened. */
+struct strata_store *peer_strata_store(void);
+struct strata_reader *peer_strata_reader(void);
 
 #endif
