@@ -161,11 +161,12 @@ _Static_assert(sizeof(words) / sizeof(words[0]) ==
 static const char *
 system_words(int err)
 {
-#if defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+#ifdef HAVE_STRERRORDESC_NP
 	const char *text = strerrordesc_np(err);
 
 	return text != NULL ? text : "unknown error";
 #else
+	/* glibc's may write to a buffer of the thread's; musl's does not. */
 	return strerror(err);
 #endif
 }

@@ -5,8 +5,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
-#include <linux/membarrier.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +15,13 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#ifdef HAVE_FUTEX
+#include <linux/futex.h>
+#endif
+#ifdef HAVE_MEMBARRIER
+#include <linux/membarrier.h>
+#endif
 
 #include "os.h"
 #include "testpoint.h"
@@ -169,6 +174,8 @@ strata__os_ids_are_global(void)
 
 /**** futexes and fences ****/
 
+#ifdef HAVE_FUTEX
+
 /*
  * Not the PRIVATE operations: the word is shared between processes, each of
  * which has it at another address. The wait works on a read-only mapping.
@@ -193,6 +200,52 @@ strata__os_futex_wake(const void *word, int nr)
 	STRATA_TESTPOINT("os.futex.woken");
 }
 
+#else
+
+#define POLL_FIRST_NS (NS_PER_MS / 20)
+#define POLL_MAX_NS   (2 * NS_PER_MS)
+
+/*
+ * Looks again and again, less often the longer it takes. Nobody is woken: a
+ * change is seen at most POLL_MAX_NS late, whoever made it, and the answer 0
+ * tells of it. A word that changes and changes back in between is missed, as a
+ * futex would not; for the callers that is one that has not changed.
+ */
+int
+strata__os_futex_wait(const void *word, uint32_t expected, uint64_t timeout_ns)
+{
+	uint64_t begin = strata__os_monotonic_ns(), pause = POLL_FIRST_NS;
+
+	if (__atomic_load_n((const uint32_t *)word, __ATOMIC_RELAXED) !=
+	    expected)
+		return -EAGAIN;
+	for (;;) {
+		uint64_t passed = strata__os_monotonic_ns() - begin, now;
+		struct timespec ts = {0};
+
+		if (passed >= timeout_ns)
+			return -ETIMEDOUT;
+		now = timeout_ns - passed < pause ? timeout_ns - passed : pause;
+		ts.tv_nsec = (long)now;
+		if (nanosleep(&ts, NULL) != 0 ||
+		    __atomic_load_n((const uint32_t *)word, __ATOMIC_RELAXED) !=
+			    expected)
+			return 0;
+		pause = pause * 2 < POLL_MAX_NS ? pause * 2 : POLL_MAX_NS;
+	}
+}
+
+void
+strata__os_futex_wake(const void *word, int nr)
+{
+	(void)word;
+	(void)nr;
+}
+
+#endif
+
+#ifdef HAVE_MEMBARRIER
+
 static int
 membarrier(int command)
 {
@@ -213,6 +266,22 @@ strata__os_membarrier(void)
 	STRATA_TESTPOINT("os.membarrier.made");
 	return err;
 }
+
+#else
+
+int
+strata__os_membarrier_register(void)
+{
+	return -ENOSYS;
+}
+
+int
+strata__os_membarrier(void)
+{
+	return -ENOSYS;
+}
+
+#endif
 
 /**** file locks ****/
 
@@ -392,6 +461,20 @@ strata__os_collapse(void *map, uint64_t size, uint64_t *ret_bytes)
 }
 
 /**** files ****/
+
+#ifndef RENAME_NOREPLACE
+#define RENAME_NOREPLACE 1
+#endif
+
+/* By its number: musl has no renameat2() before 1.2.5. */
+int
+strata__os_rename_new(int folder, const char *from, const char *to)
+{
+	return syscall(SYS_renameat2, folder, from, folder, to,
+		       RENAME_NOREPLACE) == 0
+		       ? 0
+		       : -errno;
+}
 
 #define RESERVE_STEP (UINT64_C(2) << 20)
 #define RESERVE_MIN  (UINT64_C(64) << 10)

@@ -91,6 +91,8 @@ void strata__os_unguard(void *guard);
 int strata__os_map_large(int fd, uint64_t size, void **ret_map);
 int strata__os_collapse(void *map, uint64_t size, uint64_t *ret_bytes);
 
+/* Within a folder, and only to a name that is free: -EEXIST. */
+int strata__os_rename_new(int folder, const char *from, const char *to);
 /* posix_fallocate in steps of 2 MiB, each retried when interrupted. */
 int strata__os_reserve(int fd, uint64_t offset, uint64_t size);
 /* ftruncate, retried when interrupted. */

@@ -430,10 +430,7 @@ strata__segment_publish(const struct strata__folder *folder, int fd,
 		err = link_unnamed(folder, fd, name);
 	} else {
 		hidden_name(hidden, &st);
-		err = renameat2(folder->fd, hidden, folder->fd, name,
-				RENAME_NOREPLACE) == 0
-			      ? 0
-			      : -errno;
+		err = strata__os_rename_new(folder->fd, hidden, name);
 	}
 	STRATA_TESTPOINT("segment.publish.linked");
 	if (err == -EEXIST) {

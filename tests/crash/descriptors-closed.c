@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proc.h"
 #include "strata/strata.h"
 
 /*
@@ -103,7 +104,7 @@ main(void)
 	must(strata_reader_open(store, &reader), "open");
 	for (uint32_t i = 0; i < 300; i++)
 		put(store, i % 10, 5000); /* scans have opened their files */
-	closefrom(3);
+	proc_close_from(3);
 	reuse_numbers(fds, folder);
 	work(store, reader);
 	must(strata_detach(store), "detach");

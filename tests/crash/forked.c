@@ -486,7 +486,7 @@ closed_read(struct proc *parent, void *arg)
 	open_reader();
 	need(strata_read_lock(reader) == 0, "lock");
 	seen = check(reader);
-	closefrom(3);
+	proc_close_from(3);
 	give(2);
 	await(3);
 	need(check(reader) == seen, "the section is another one");

@@ -279,6 +279,13 @@ proc_die(void)
 		pause();
 }
 
+void
+proc_close_from(int first)
+{
+	for (int fd = first; fd < 1024; fd++)
+		close(fd);
+}
+
 /**** orphans ****/
 
 void

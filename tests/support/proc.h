@@ -78,6 +78,8 @@ void proc_stop(const struct proc *proc);
 void proc_continue(const struct proc *proc);
 /* Waits until a child has stopped itself. */
 void proc_wait_stopped(const struct proc *proc);
+/* closefrom(), which musl has not: the numbers that a test can have come to. */
+void proc_close_from(int first);
 /* Children of children whose parents die become children of this process. */
 void proc_adopt_orphans(void);
 /* Of these, the ones that have ended must have left with 0; those that are among
