@@ -15,8 +15,8 @@
 
 /*
  * Each measurement is made by a child that was forked for it and has opened
- * nothing. "Bare" is a file in /dev/shm that is opened and mapped, and its first
- * bytes looked at: the least that anything in shared memory can take.
+ * nothing. "Bare" is a file in /dev/shm that is opened and mapped, and its
+ * first bytes looked at: the least that anything in shared memory can take.
  *
  * Page faults are the bill of the first look. The raw peer cannot be without
  * them either in a new process; in one that has looked before, everything is.
@@ -25,7 +25,7 @@
 #define SMALL (PEER_TOTAL * ((size_t)64 << 10)) /* the scan of about 20 MiB */
 
 static struct contents contents;
-static _Atomic double *answer; /* of a child */
+static _Atomic double *answer;        /* of a child */
 static struct strata_store *pages[2]; /* of 4 KiB, of 2 MiB if there are */
 static char page_names[2][STRATA_STORE_NAME_MAX + 1];
 
@@ -70,7 +70,8 @@ scan_store(const char *name)
 					      i % PEER_LAYERS, &size);
 
 		need(data != NULL, "get %u", i);
-		/* A byte of each page: faults, not memory, are what it costs. */
+		/* A byte of each page: faults, not memory, are what it costs.
+		 */
 		for (size_t at = 0; at < size; at += 4096)
 			sum += (unsigned char)data[at];
 	}

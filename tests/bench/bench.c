@@ -63,7 +63,7 @@ options_read(struct bench *bench, int argc, char **argv)
 			usage(argv[0]);
 	}
 	if (repetitions == 0)
-		repetitions = bench->quick ? 5 : 31;
+		repetitions = bench->quick ? 3 : 31;
 	if (repetitions > BENCH_REPETITIONS_MAX)
 		repetitions = BENCH_REPETITIONS_MAX;
 	bench->repetitions = (unsigned)repetitions | 1;
@@ -122,9 +122,8 @@ cache_sizes(char *text, size_t size)
 		read_line(path, amount, sizeof(amount));
 		if (amount[0] == '\0' || strcmp(kind, "Instruction") == 0)
 			continue;
-		length += (size_t)snprintf(text + length, size - length,
-					   "%s%s", length > 0 ? ", " : "",
-					   amount);
+		length += (size_t)snprintf(text + length, size - length, "%s%s",
+					   length > 0 ? ", " : "", amount);
 	}
 }
 
@@ -315,15 +314,16 @@ bench_print(const struct bench *bench, const char *table, const char *unit,
 	size_t i;
 
 	snprintf(heading, sizeof(heading),
-		 "what\tmedian %s\tleast\tmost\t%s / this\tleast ratio\tmost ratio", unit,
-		 columns[reference].name);
+		 "what\tmedian %s\tleast\tmost\t%s / this\tleast ratio\tmost "
+		 "ratio",
+		 unit, columns[reference].name);
 	bench_table(heading, "%s", table);
 	for (i = 0; i < nr; i++) {
 		figure = bench_figure(columns[i].values, bench->repetitions);
 		ratio = bench_ratio(bench, &columns[reference], &columns[i]);
 		bench_row("%s\t%.4g\t%.4g\t%.4g\t%.3g\t%.3g\t%.3g",
-			  columns[i].name, figure.median, figure.min, figure.max,
-			  ratio.median, ratio.min, ratio.max);
+			  columns[i].name, figure.median, figure.min,
+			  figure.max, ratio.median, ratio.min, ratio.max);
 	}
 }
 

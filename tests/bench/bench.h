@@ -89,8 +89,8 @@ double bench_quantile(double *values, size_t nr, double share);
 /**** output ****/
 
 /*
- * Text is lines of fields with tabs in between: "# ..." says something about the
- * run, "# table: ..." begins a table, whose first line is its heading. With
+ * Text is lines of fields with tabs in between: "# ..." says something about
+ * the run, "# table: ..." begins a table, whose first line is its heading. With
  * --json each line is an object instead, whose keys are the heading's.
  */
 

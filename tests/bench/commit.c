@@ -13,11 +13,11 @@
 #include "proc.h"
 
 /*
- * Each commit replaces one of 14 x 20 layers, in random order; of those of 1 MiB
- * one of 20. Readers look layers up without a pause; one of them has a CPU of
- * its own, ten share it, and with the writer if they are many. Commits come at
- * a rate, or as fast as they can, and each is timed by itself: the clock's own
- * time is in all columns.
+ * Each commit replaces one of 14 x 20 layers, in random order; of those of 1
+ * MiB one of 20. Readers look layers up without a pause; one of them has a CPU
+ * of its own, ten share it, and with the writer if they are many. Commits come
+ * at a rate, or as fast as they can, and each is timed by itself: the clock's
+ * own time is in all columns.
  */
 
 #define SAMPLES_MAX 400000
@@ -28,8 +28,10 @@ enum pace { NO_WRITER, SLOW, FAST, CONTINUOUS, NR_PACES };
 static const struct {
 	const char *name;
 	uint64_t interval_ns;
-} paces[NR_PACES] = {
-	{"none", 0}, {"1000/s", 1000000}, {"100000/s", 10000}, {"continuous", 0}};
+} paces[NR_PACES] = {{"none", 0},
+		     {"1000/s", 1000000},
+		     {"100000/s", 10000},
+		     {"continuous", 0}};
 
 /* A peer, and whether the lock is kept. */
 struct cell {
@@ -71,9 +73,9 @@ cells_make(const struct peer **peers, unsigned nr)
 			continue;
 		cells[nr_cells].peer = peers[i];
 		cells[nr_cells].session = true;
-		cells[nr_cells++].name = peers[i] == &peer_strata ?
-						 "strata, session" :
-						 peers[i]->name;
+		cells[nr_cells++].name = peers[i] == &peer_strata
+						 ? "strata, session"
+						 : peers[i]->name;
 		if (peers[i] != &peer_strata)
 			continue;
 		cells[nr_cells].peer = peers[i];
@@ -209,9 +211,10 @@ targets_one_reader(enum pace pace)
 	char what[100];
 
 	if (pace == SLOW || pace == FAST) {
-		snprintf(what, sizeof(what),
-			 "readers left under 16 KiB commits at %s / raw publish",
-			 paces[pace].name);
+		snprintf(
+			what, sizeof(what),
+			"readers left under 16 KiB commits at %s / raw publish",
+			paces[pace].name);
 		bench_at_least(what,
 			       bench_quotient(run, session->left, raw->left),
 			       0.97);
@@ -235,11 +238,11 @@ targets(enum pace pace, unsigned nr_readers)
 
 	if (contents.largest >= 1 << 20) {
 		if (pace == CONTINUOUS)
-			bench_at_least("replace 1 MiB, rate / raw publish",
-				       bench_quotient(run, session->rate,
-						      cell_of(&peer_raw, true)
-							      ->rate),
-				       0.95);
+			bench_at_least(
+				"replace 1 MiB, rate / raw publish",
+				bench_quotient(run, session->rate,
+					       cell_of(&peer_raw, true)->rate),
+				0.95);
 	} else if (nr_readers == 1) {
 		targets_one_reader(pace);
 	} else if (lmdb != NULL && pace == CONTINUOUS) {

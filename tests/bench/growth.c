@@ -10,9 +10,9 @@
 #include "proc.h"
 
 /*
- * Stores of 280 to 100 000 layers of 64 bytes, in two shapes: 14 dimensions, of
- * more and more layers; and dimensions of 20 layers, more and more of them. All
- * are attached at the same time, so that their figures are interleaved.
+ * Stores of 280 to 1 000 000 layers of 64 bytes, in two shapes: 14 dimensions,
+ * of more and more layers; and dimensions of 20 layers, more and more of them.
+ * All are attached at the same time, so that their figures are interleaved.
  *
  * Looking at the same 280 layers in each says what the index costs when it
  * grows. Looking at random ones over all says what the caches cost, too; for
@@ -29,10 +29,12 @@
 /* Each region takes 2 MiB of addresses at least, and their room is a multiple
  * of this. */
 #define MAX_LIMIT (UINT64_C(8) << 30)
-#define NR_TOTALS 4
+#define NR_TOTALS 5
 #define SHAPES    2
 
-static const uint32_t totals[NR_TOTALS] = {280, 1000, 10000, 100000};
+static const uint32_t totals[NR_TOTALS] = {280, 1000, 10000, 100000, 1000000};
+/* How many of them each shape has; more dimensions take minutes to load. */
+static uint32_t nr_totals[SHAPES] = {NR_TOTALS, NR_TOTALS - 1};
 
 struct link {
 	uint32_t dimension, layer;
@@ -50,6 +52,9 @@ struct grown {
 	struct strata_store *store;
 	struct strata_reader *reader;
 	const struct strata_entry **entries; /* of the raw peer */
+	const struct link **places;          /* of the bare one */
+	char name[STRATA_STORE_NAME_MAX + 1];
+	double metadata; /* bytes a layer, besides its content */
 	const char *window;
 	struct key same[SAME];
 	uint32_t next_same;
@@ -128,6 +133,10 @@ entries_note(struct grown *g)
 	need(strata_read_lock(g->reader) == 0, "lock");
 	for (uint32_t i = 0; i < g->total; i++)
 		g->entries[i] = find(g, key_of(g, i));
+	g->places = malloc(g->total * sizeof(const struct link *));
+	need(g->places != NULL, "memory");
+	for (uint32_t i = 0; i < g->total; i++)
+		g->places[i] = strata_data(g->reader, g->entries[i]);
 	g->window = (const char *)strata_data(g->reader, g->entries[0]) -
 		    g->entries[0]->content;
 	need(strata_read_unlock(g->reader) == 0, "unlock");
@@ -138,6 +147,7 @@ grown_setup(const struct bench *bench, uint32_t shape, uint32_t i,
 	    uint64_t *random)
 {
 	struct grown *g = &grown[shape][i];
+	struct strata_stats stats = {.struct_size = sizeof(stats)};
 	char what[32];
 
 	g->shape = shape;
@@ -152,6 +162,9 @@ grown_setup(const struct bench *bench, uint32_t shape, uint32_t i,
 	need(strata_reader_open(g->store, &g->reader) == 0, "reader");
 	same_choose(g, random);
 	entries_note(g);
+	snprintf(g->name, sizeof(g->name), "%s", strata_name(g->store));
+	need(strata_stats(g->store, &stats) == 0, "stats");
+	g->metadata = (double)(stats.used - stats.content_bytes) / g->total;
 }
 
 /**** what is measured ****/
@@ -224,6 +237,42 @@ lookup_raw(void *arg)
 	return per_step(start, steps);
 }
 
+/* Pointers to the contents themselves: nothing could be less. */
+static double
+lookup_bare(void *arg)
+{
+	const struct grown *g = arg;
+	uint64_t start = bench_now_ns();
+	uint64_t index = 0;
+
+	for (uint64_t step = 0; step < steps; step++)
+		index = g->places[index]->index;
+	bench_use(index);
+	return per_step(start, steps);
+}
+
+/* To the first value; what goes away again is not in the time. */
+static double
+attach(void *arg)
+{
+	const struct grown *g = arg;
+	struct strata_store *store;
+	struct strata_reader *reader;
+	uint64_t start = bench_now_ns();
+	size_t size;
+	double us;
+
+	need(strata_attach(g->name, STRATA_READ, &store) == 0, "attach");
+	need(strata_reader_open(store, &reader) == 0, "reader");
+	need(strata_read_lock(reader) == 0, "lock");
+	bench_use(*(const uint64_t *)strata_get(reader, 1, 0, &size));
+	us = (double)(bench_now_ns() - start) / 1000;
+	need(strata_read_unlock(reader) == 0, "unlock");
+	need(strata_reader_close(reader) == 0, "close");
+	need(strata_detach(store) == 0, "detach");
+	return us;
+}
+
 static double
 commit_same(struct grown *g, size_t size)
 {
@@ -263,9 +312,19 @@ commit_large(void *arg)
 
 /**** all of it ****/
 
-enum what { SAME_LOOKUP, RANDOM_LOOKUP, RANDOM_RAW, TINY, BIG, NR_WHATS };
+enum what {
+	SAME_LOOKUP,
+	RANDOM_LOOKUP,
+	RANDOM_RAW,
+	RANDOM_BARE,
+	ATTACH,
+	TINY,
+	BIG,
+	NR_WHATS
+};
 static double (*const whats[NR_WHATS])(void *arg) = {
-	lookup_same, lookup_random, lookup_raw, commit_tiny, commit_large};
+	lookup_same, lookup_random, lookup_raw,  lookup_bare,
+	attach,      commit_tiny,   commit_large};
 
 static struct bench_column columns[NR_WHATS][SHAPES][NR_TOTALS];
 
@@ -301,32 +360,76 @@ static void
 print(const struct bench *bench)
 {
 	bench_table("layers\tdimensions\tsame 280 ns\tx 280 layers\t"
-		    "random lookup ns\traw ns\tdifference ns\tlines KiB\t"
+		    "random lookup ns\traw, by entry ns\traw ns\tlines KiB\t"
 		    "64 B commit ns\tx 280 layers\t16 KiB commit ns\t"
-		    "x 280 layers",
+		    "x 280 layers\tattach us\tx 280 layers\tmetadata B/layer",
 		    "growth");
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
-		for (uint32_t i = 0; i < NR_TOTALS; i++) {
+		for (uint32_t i = 0; i < nr_totals[shape]; i++) {
 			const struct grown *g = &grown[shape][i];
 			double random = median(bench, RANDOM_LOOKUP, shape, i);
 			double raw = median(bench, RANDOM_RAW, shape, i);
 
-			bench_row(
-			       "%" PRIu32 "\t%" PRIu32 "\t%.1f\t%.2f\t%.1f\t"
-			       "%.1f\t%.1f\t%.0f\t%.0f\t%.2f\t%.0f\t%.2f",
-			       g->total, g->nr_dimensions,
-			       median(bench, SAME_LOOKUP, shape, i),
-			       growth(bench, SAME_LOOKUP, shape, i), random,
-			       raw, random - raw, working_set_kib(g),
-			       median(bench, TINY, shape, i),
-			       growth(bench, TINY, shape, i),
-			       median(bench, BIG, shape, i),
-			       growth(bench, BIG, shape, i));
+			bench_row("%" PRIu32 "\t%" PRIu32 "\t%.1f\t%.2f\t%.1f\t"
+				  "%.1f\t%.1f\t%.0f\t%.0f\t%.2f\t%.0f\t%.2f\t"
+				  "%.0f\t%.2f\t%.0f",
+				  g->total, g->nr_dimensions,
+				  median(bench, SAME_LOOKUP, shape, i),
+				  growth(bench, SAME_LOOKUP, shape, i), random,
+				  raw, median(bench, RANDOM_BARE, shape, i),
+				  working_set_kib(g),
+				  median(bench, TINY, shape, i),
+				  growth(bench, TINY, shape, i),
+				  median(bench, BIG, shape, i),
+				  growth(bench, BIG, shape, i),
+				  median(bench, ATTACH, shape, i),
+				  growth(bench, ATTACH, shape, i), g->metadata);
 		}
-	bench_note("a commit copies the nodes on the way: root and dimension; a "
-		   "leaf more from layer 48 on, a directory node more above "
-		   "511 dimensions; each is 4 KiB, however many layers there "
-		   "are");
+	bench_note(
+		"a commit copies the nodes on the way: root and dimension; a "
+		"leaf more from layer 48 on, a directory node more above "
+		"511 dimensions; each is 4 KiB, however many layers there "
+		"are");
+}
+
+static void
+targets(const struct bench *bench)
+{
+	const uint32_t ten_thousand = 2, most = nr_totals[0] - 1;
+	double more[BENCH_REPETITIONS_MAX];
+	char what[100];
+
+	for (uint32_t shape = 0; shape < SHAPES; shape++) {
+		snprintf(what, sizeof(what),
+			 "lookup latency, 10^4 layers in %" PRIu32
+			 " dimensions / raw",
+			 grown[shape][ten_thousand].nr_dimensions);
+		bench_at_most(
+			what,
+			bench_ratio(
+				bench,
+				&columns[RANDOM_LOOKUP][shape][ten_thousand],
+				&columns[RANDOM_BARE][shape][ten_thousand]),
+			2);
+	}
+	snprintf(what, sizeof(what), "16 KiB commit, %" PRIu32 " layers / 280",
+		 totals[most]);
+	bench_at_most(
+		what,
+		bench_ratio(bench, &columns[BIG][0][most], &columns[BIG][0][0]),
+		1.2);
+	for (unsigned i = 0; i < bench->repetitions; i++)
+		more[i] = columns[TINY][0][most].values[i] -
+			  columns[TINY][0][0].values[i];
+	snprintf(what, sizeof(what),
+		 "64 B commit, %" PRIu32 " layers, ns above 280", totals[most]);
+	bench_at_most(what, bench_figure(more, bench->repetitions), 40);
+	snprintf(what, sizeof(what), "attach, %" PRIu32 " layers / 280",
+		 totals[most]);
+	bench_at_most(what,
+		      bench_ratio(bench, &columns[ATTACH][0][most],
+				  &columns[ATTACH][0][0]),
+		      1.2);
 }
 
 int
@@ -344,9 +447,11 @@ main(int argc, char **argv)
 	bench_pin(1);
 	steps = bench.quick ? 50000 : 150000;
 	commits = bench.quick ? 1000 : 5000;
+	if (bench.quick)
+		nr_totals[0] = nr_totals[1] = 3;
 	random = bench.seed;
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
-		for (uint32_t i = 0; i < NR_TOTALS; i++) {
+		for (uint32_t i = 0; i < nr_totals[shape]; i++) {
 			grown_setup(&bench, shape, i, &random);
 			for (unsigned what = 0; what < NR_WHATS; what++) {
 				columns[what][shape][i].run = whats[what];
@@ -355,13 +460,17 @@ main(int argc, char **argv)
 		}
 
 	for (unsigned what = 0; what < NR_WHATS; what++)
-		bench_interleave(&bench, columns[what][0], SHAPES * NR_TOTALS);
+		for (uint32_t shape = 0; shape < SHAPES; shape++)
+			bench_interleave(&bench, columns[what][shape],
+					 nr_totals[shape]);
 	print(&bench);
+	targets(&bench);
 
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
-		for (uint32_t i = 0; i < NR_TOTALS; i++) {
+		for (uint32_t i = 0; i < nr_totals[shape]; i++) {
 			g = &grown[shape][i];
 			free(g->entries);
+			free(g->places);
 			need(strata_reader_close(g->reader) == 0, "close");
 			bench_store_end(g->store);
 		}

@@ -164,8 +164,8 @@ main(int argc, char **argv)
 	need(strata_refresh(store) == 0, "refresh");
 	if (all[what].session)
 		need(strata_writer_open(store, &writer) == 0, "session");
-	bench_use(measured(all[what].what,
-			   (uint32_t)strtoul(argv[2], NULL, 10)));
+	bench_use(
+		measured(all[what].what, (uint32_t)strtoul(argv[2], NULL, 10)));
 	if (writer != NULL)
 		need(strata_writer_close(writer) == 0, "session");
 	need(strata_reader_close(reader) == 0, "close");

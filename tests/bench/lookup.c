@@ -130,9 +130,8 @@ measure(const struct bench *bench, const struct contents *contents,
 			row->redis = &shown[nr];
 	}
 	if (kind == MANY) {
-		columns[nr] = (struct column){NULL, empty_calls,
-					      bench->quick ? 200000 : 1000000,
-					      0};
+		columns[nr] = (struct column){
+			NULL, empty_calls, bench->quick ? 200000 : 1000000, 0};
 		shown[nr] = (struct bench_column){.name = "three empty calls",
 						  .run = column_run,
 						  .arg = &columns[nr]};
@@ -198,8 +197,9 @@ main(int argc, char **argv)
 
 	bench_begin(&bench, argc, argv,
 		    "lookup: lock, get, touch 16 bytes, unlock; whole values");
-	bench_note("%d dimensions of %d layers, in regions; one process, pinned",
-		   PEER_DIMENSIONS, PEER_LAYERS);
+	bench_note(
+		"%d dimensions of %d layers, in regions; one process, pinned",
+		PEER_DIMENSIONS, PEER_LAYERS);
 	bench_pin(1);
 	size_run(&bench, 1 << 10);
 	if (!bench.quick) {

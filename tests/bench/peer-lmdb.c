@@ -111,8 +111,8 @@ env_open(struct lmdb *lmdb, unsigned more)
 	need(calls.env_create(&lmdb->env) == 0, "LMDB");
 	need(calls.env_set_mapsize(lmdb->env, MAP_SIZE(held)) == 0, "LMDB");
 	need(calls.env_set_maxreaders(lmdb->env, READERS) == 0, "LMDB");
-	need(calls.env_open(lmdb->env, path,
-			    MDB_NOSUBDIR | lmdb->flags | more, 0600) == 0,
+	need(calls.env_open(lmdb->env, path, MDB_NOSUBDIR | lmdb->flags | more,
+			    0600) == 0,
 	     "LMDB: %s", path);
 	need(calls.txn_begin(lmdb->env, NULL, more, &txn) == 0, "LMDB");
 	need(calls.dbi_open(txn, NULL, MDB_INTEGERKEY, &lmdb->dbi) == 0,

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /*
- * The loops of a peer, the same for all. Included by the peer's own file, behind
- * static inline functions
+ * The loops of a peer, the same for all. Included by the peer's own file,
+ *behind static inline functions
  *
  *	void peer_begin(void), peer_end(void)     a section, or nothing
  *	const struct link *peer_peek(const struct link *at)
  *	const char *peer_whole(const struct link *at, size_t *ret_size)
  *
- * and a pointer to the contents that it was set up with, named "held". No guard:
- * this is not a header but text.
+ * and a pointer to the contents that it was set up with, named "held". No
+ *guard: this is not a header but text.
  */
 
 static uint64_t
@@ -122,9 +122,9 @@ loop_same(void)
 	return same;
 }
 
-#define PEER_LOOPS                                               \
+#define PEER_LOOPS                                                   \
 	.chain = loop_chain, .many = loop_many, .whole = loop_whole, \
 	.until = loop_until, .same = loop_same
-#define PEER_SECTION_LOOPS                                       \
-	PEER_LOOPS, .chain_section = loop_chain_section,             \
-		.many_section = loop_many_section
+#define PEER_SECTION_LOOPS                               \
+	PEER_LOOPS, .chain_section = loop_chain_section, \
+		    .many_section = loop_many_section

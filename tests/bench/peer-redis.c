@@ -93,9 +93,9 @@ static const char *
 get(uint64_t index, size_t *ret_size)
 {
 	char command[LINE_MAX_BYTES];
-	int length = snprintf(command, sizeof(command),
-			      "*2\r\n$3\r\nGET\r\n$4\r\n%04" PRIu64 "\r\n",
-			      index);
+	int length =
+		snprintf(command, sizeof(command),
+			 "*2\r\n$3\r\nGET\r\n$4\r\n%04" PRIu64 "\r\n", index);
 
 	send_all(connection, command, (size_t)length);
 	return answer(connection, ret_size);
@@ -105,10 +105,10 @@ static void
 set(uint32_t index, const void *data, size_t size)
 {
 	char command[LINE_MAX_BYTES], ok[5];
-	int length = snprintf(command, sizeof(command),
-			      "*3\r\n$3\r\nSET\r\n$4\r\n%04" PRIu32
-			      "\r\n$%zu\r\n",
-			      index, size);
+	int length =
+		snprintf(command, sizeof(command),
+			 "*3\r\n$3\r\nSET\r\n$4\r\n%04" PRIu32 "\r\n$%zu\r\n",
+			 index, size);
 	ssize_t nr, have;
 
 	send_all(writing, command, (size_t)length);
@@ -242,7 +242,8 @@ setup(const struct contents *contents)
 	started = started && server_start();
 	signal(SIGPIPE, before);
 	if (!started) {
-		bench_note("no redis-server on this machine: Redis is left out");
+		bench_note(
+			"no redis-server on this machine: Redis is left out");
 		return false;
 	}
 	buffer = malloc(contents->largest + LINE_MAX_BYTES);

@@ -65,7 +65,8 @@ setup(const struct contents *contents)
 	own = proc_shared(contents->memory_size);
 	memcpy(own, contents->memory, contents->memory_size);
 	for (uint32_t i = 0; i < PEER_TOTAL; i++)
-		shared->places[i] = own + (contents->data[i] - contents->memory);
+		shared->places[i] =
+			own + (contents->data[i] - contents->memory);
 	return true;
 }
 

@@ -86,7 +86,8 @@ extern const struct peer peer_strata, peer_raw, peer_rwlock, peer_urcu,
 #define PEERS_MAX 8
 /* All of them, Strata first; sets up those that are there, and checks that all
  * give the same bytes. Gives how many. */
-unsigned peers_setup(const struct peer **peers, const struct contents *contents);
+unsigned peers_setup(const struct peer **peers,
+		     const struct contents *contents);
 void peers_remove(const struct peer **peers, unsigned nr);
 
 /* The store of peer_strata, attached for writing in the parent, and the reader

@@ -68,8 +68,8 @@ measure(const struct peer **peers, unsigned nr_peers)
 	}
 	bench_table("what\tmedian\tleast\tmost", "200 readers / 2 readers");
 	for (unsigned i = 0; i < nr_peers; i++) {
-		struct bench_figure figure = bench_ratio(
-			run, &shown[MOST][i], &shown[TWO][i]);
+		struct bench_figure figure =
+			bench_ratio(run, &shown[MOST][i], &shown[TWO][i]);
 
 		bench_row("%s\t%.3g\t%.3g\t%.3g", peers[i]->name, figure.median,
 			  figure.min, figure.max);
@@ -88,8 +88,6 @@ main(int argc, char **argv)
 
 	bench_begin(&bench, argc, argv, "readers: 1 to 200 processes");
 	run = &bench;
-	if (bench.quick)
-		bench.repetitions = 3;
 	bench_note("%d dimensions of %d layers of 16 KiB; the system chooses "
 		   "the CPU of all but the first",
 		   PEER_DIMENSIONS, PEER_LAYERS);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
-/* What a reader that was killed, or stopped, inside of a section costs those who
- * commit: memory, and time. */
+/* What a reader that was killed, or stopped, inside of a section costs those
+ * who commit: memory, and time. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -133,8 +133,8 @@ print(const struct bench *bench)
 		double kept = what == STOPPED ? snapshot : 0;
 		char text[80];
 
-		snprintf(text, sizeof(text),
-			 "%s: used above the snapshot, MiB", names[what]);
+		snprintf(text, sizeof(text), "%s: used above the snapshot, MiB",
+			 names[what]);
 		/* The most counts here, not the median. */
 		more.median = more.max - kept;
 		more.min -= kept;
@@ -158,8 +158,9 @@ main(int argc, char **argv)
 	if (!bench.quick && bench.repetitions > 11)
 		bench.repetitions = 11;
 	nr_commits = bench.quick ? 10000 : 100000;
-	bench_note("LMDB is left out: beside such a reader it grows until it is "
-		   "full");
+	bench_note(
+		"LMDB is left out: beside such a reader it grows until it is "
+		"full");
 	contents_init(&contents, &bench, SIZE, true);
 	data = malloc(SIZE);
 	times = calloc(nr_commits, sizeof(*times));
