@@ -359,10 +359,11 @@ working_set_kib(const struct grown *g)
 static void
 print(const struct bench *bench)
 {
-	bench_table("layers\tdimensions\tsame 280 ns\tx 280 layers\t"
+	bench_table("layers\tdimensions\tsame 280 ns\tsame 280 x\t"
 		    "random lookup ns\traw, by entry ns\traw ns\tlines KiB\t"
-		    "64 B commit ns\tx 280 layers\t16 KiB commit ns\t"
-		    "x 280 layers\tattach us\tx 280 layers\tmetadata B/layer",
+		    "64 B commit ns\t64 B commit x\t16 KiB commit ns\t"
+		    "16 KiB commit x\tattach us\tattach x\t"
+		    "metadata B/layer",
 		    "growth");
 	for (uint32_t shape = 0; shape < SHAPES; shape++)
 		for (uint32_t i = 0; i < nr_totals[shape]; i++) {
