@@ -362,6 +362,14 @@ lie_contents_wrap(struct lie *lie)
 	lie->header->data_size += -(uint64_t)4096 - 70;
 }
 
+/* The next one begins behind where it wraps to, so the sums are right. */
+static void
+lie_content_wraps(struct lie *lie)
+{
+	lie->header->content_bytes += -(uint64_t)64 - lie->layers[2].size;
+	lie->layers[2].size = -(uint64_t)64;
+}
+
 static void
 lie_last_content_outside(struct lie *lie)
 {
@@ -420,6 +428,7 @@ Test(region_check, lies_that_agree_with_each_other_are_refused)
 		{"contents in the metadata", lie_contents_in_the_metadata},
 		{"contents outside", lie_contents_outside},
 		{"contents wrap", lie_contents_wrap},
+		{"content wraps", lie_content_wraps},
 		{"last content outside", lie_last_content_outside},
 		{"content in another", lie_content_in_another},
 		{"content after a later one", lie_content_after_a_later_one},
