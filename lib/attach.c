@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "error.h"
+#include "log.h"
 #include "store.h"
 
 static void
@@ -94,6 +95,13 @@ strata_attach(const char *name, unsigned flags, struct strata_store **ret_store)
 		store_free(store);
 		return ret;
 	}
+	STRATA_PROBE2(attach, store->name, flags);
+	STRATA_LOG(STRATA_LOG_INFO, "store '%s': attached for %s at version %llu",
+		   store->name,
+		   (flags & STRATA_WRITE) != 0     ? "writing"
+		   : (flags & STRATA_OBSERVE) != 0 ? "observing"
+						   : "reading",
+		   (unsigned long long)strata_version(store));
 	*ret_store = store;
 	return 0;
 }

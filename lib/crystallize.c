@@ -11,6 +11,7 @@
 #include "directory.h"
 #include "error.h"
 #include "install.h"
+#include "log.h"
 #include "newfile.h"
 
 /*
@@ -377,6 +378,10 @@ crystallize_locked(struct strata_store *store, uint32_t dimension,
 		ret = strata__install(store, &crystal.built, swap, &crystal,
 				      NULL);
 	STRATA_TESTPOINT("crystallize.swapped");
+	STRATA_PROBE3(crystallize, store->name, dimension, ret);
+	STRATA_LOG(STRATA_LOG_INFO, "store '%s': dimension %u %s", store->name,
+		   dimension,
+		   ret == 0 ? "is crystallised" : "was not crystallised");
 	strata__built_unmap(&crystal.built);
 	if (crystal.built.building.fd >= 0) {
 		if (ret != 0)

@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "fence.h"
+#include "log.h"
 #include "testpoint.h"
 
 /*
@@ -377,6 +378,13 @@ strata__edit_commit(struct strata__edit *edit)
 	note_age(&catalog->ages, 0, edit->version, now, AGE_FINE_NS);
 	note_age(&catalog->ages, 1, edit->version, now, AGE_COARSE_NS);
 	note_author(edit, now);
+	STRATA_PROBE3(commit, edit->space->geometry->name, edit->version,
+		      edit->nr_taken);
+	STRATA_LOG(STRATA_LOG_DEBUG,
+		   "store '%s': committed version %" PRIu64
+		   ", %zu blocks taken, %zu retired",
+		   edit->space->geometry->name, edit->version, edit->nr_taken,
+		   edit->nr_unlinked);
 	edit_empty(edit);
 	return edit->version;
 }

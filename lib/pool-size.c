@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "log.h"
 #include "pool-private.h"
 #include "testpoint.h"
 
@@ -190,6 +191,10 @@ strata__class_grow(struct strata__space *space, uint32_t class_, uint64_t need)
 	strata__stack_push(space, class_, grown,
 			   strata__class_blocks(class, size) - grown);
 	STRATA_TESTPOINT("pool.grow.counted");
+	STRATA_LOG(STRATA_LOG_DEBUG,
+		   "store '%s': pool of class %" PRIu32 " has grown to %" PRIu64
+		   " bytes",
+		   space->geometry->name, class_, size);
 	return 0;
 }
 
@@ -410,4 +415,30 @@ strata__pool_create(struct strata__space *space, uint32_t mode, uint32_t group)
 	while (code != 0 && c-- > 0)
 		class_destroy(space, c);
 	return code;
+}
+
+/**** the log ****/
+
+void
+strata__pool_warn(struct strata__space *space)
+{
+	static const unsigned shares[] = {0, 75, 85, 95};
+	enum strata_pressure now, before = space->warned;
+
+	if (!strata__log_is_on(STRATA_LOG_WARNING))
+		return;
+	now = strata__space_pressure(space);
+	space->warned = now;
+	if (now <= before)
+		return;
+	strata__log(STRATA_LOG_WARNING,
+		    "store '%s': %" PRIu64 " bytes are in use, more than %u %% "
+		    "of its limit of %" PRIu64 "%s",
+		    space->geometry->name, strata__space_held(space),
+		    shares[now],
+		    strata__count(&space->catalog->counters.limit),
+		    now == STRATA_PRESSURE_CRITICAL
+			    ? ": new protos are refused; unload something, "
+			      "raise the limit, or see strata readers"
+			    : "");
 }

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "fence.h"
+#include "log.h"
 #include "pool-private.h"
 #include "testpoint.h"
 
@@ -274,6 +275,12 @@ strata__pool_take(struct strata__space *space, uint64_t size, uint64_t birth,
 		strata__count_add(&counters->classes[first].spilled, 1);
 	space->slack[block.class_] += strata__block_bytes(space, &block) - size;
 	strata__pool_populate(space, &block);
+	STRATA_LOG(STRATA_LOG_DEBUG,
+		   "store '%s': took block %" PRIu64 " of class %u, %u in a row, "
+		   "for %" PRIu64 " bytes",
+		   space->geometry->name, (uint64_t)block.index,
+		   (unsigned)block.class_, (unsigned)block.run, size);
+	strata__pool_warn(space);
 	*ret = block;
 	return 0;
 }
@@ -302,6 +309,10 @@ block_free(struct strata__space *space, const struct strata__block *block)
 	strata__stack_push(space, block->class_, block->index, block->run);
 	strata__count_add(&space->catalog->counters.deallocations, 1);
 	STRATA_TESTPOINT("pool.free.listed");
+	STRATA_LOG(STRATA_LOG_DEBUG,
+		   "store '%s': freed block %" PRIu64 " of class %u, %u in a row",
+		   space->geometry->name, (uint64_t)block->index,
+		   (unsigned)block->class_, (unsigned)block->run);
 }
 
 void
@@ -334,6 +345,11 @@ strata__pool_retire(struct strata__space *space,
 	strata__count_sub(&class_->live, block->run);
 	strata__count_add(&class_->retired, block->run);
 	STRATA_TESTPOINT("pool.retire.listed");
+	STRATA_LOG(STRATA_LOG_DEBUG,
+		   "store '%s': retired block %" PRIu64 " of class %u at version "
+		   "%" PRIu64,
+		   space->geometry->name, (uint64_t)block->index,
+		   (unsigned)block->class_, version);
 }
 
 void

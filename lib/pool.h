@@ -88,4 +88,8 @@ void strata__retired_rebuild(struct strata__space *space);
  * list. */
 void strata__pool_rebuild(struct strata__space *space);
 
+/* Under the writer lock, behind what takes memory: the log is told of each
+ * threshold as it is passed, before anything is refused for it. */
+void strata__pool_warn(struct strata__space *space);
+
 #endif

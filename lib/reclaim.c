@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "log.h"
 #include "store.h"
 #include "testpoint.h"
 
@@ -154,11 +155,17 @@ strata__reclaim(struct strata_store *store, uint64_t *ret_freed)
 	if (ret != 0)
 		return ret;
 	STRATA_TESTPOINT("reclaim.scanned");
+	STRATA_PROBE2(grace_period, store->name, scan.readers);
 	freed = free_unneeded(store, &scan);
 	strata__count_add(&counters->grace_periods, 1);
 	strata__count_max(&counters->peak_readers, scan.readers);
 	strata__scan_done(&scan);
 	store->retired_mark = strata__retired_bytes(&store->space);
+	STRATA_PROBE3(reclaim, store->name, freed, store->retired_mark);
+	STRATA_LOG(STRATA_LOG_INFO,
+		   "store '%s': reclaimed %llu bytes, %llu are kept for readers",
+		   store->name, (unsigned long long)freed,
+		   (unsigned long long)store->retired_mark);
 	if (ret_freed != NULL)
 		*ret_freed = freed;
 	return 0;
@@ -278,4 +285,6 @@ strata__refuse(struct strata_store *store, int code)
 		(void)strata__pool_shrink(&store->space);
 	*strata__error() = kept;
 	blame_readers(store);
+	STRATA_LOG(STRATA_LOG_WARNING, "store '%s': refused: %s", store->name,
+		   strata__error()->sentence);
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "log.h"
 #include "store.h"
 
 /*
@@ -227,6 +228,9 @@ strata__recover(struct strata_store *store)
 		STRATA_TESTPOINT("recover.rebuilt");
 	}
 	recovery_fini(&recovery);
+	STRATA_LOG(STRATA_LOG_WARNING,
+		   "store '%s': a writer died; what it left is %s", store->name,
+		   ret == 0 ? "mended" : "not to be mended");
 	/* First free what the dead kept: the store may be full of it. */
 	if (ret == 0 && store->rcu.can_fence)
 		(void)strata__reclaim(store, NULL);

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "log.h"
 #include "pool.h"
 #include "testpoint.h"
 
@@ -391,6 +392,11 @@ strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
 		return code;
 	}
 	enter(space, &building, dimension);
+	STRATA_LOG(STRATA_LOG_DEBUG,
+		   "store '%s': reserved %" PRIu64 " bytes for a region of "
+		   "dimension %" PRIu32,
+		   space->geometry->name, building.size, dimension);
+	strata__pool_warn(space);
 	*ret = building;
 	return 0;
 }
@@ -631,6 +637,9 @@ strata__segtab_forget(struct strata__space *space, uint32_t index)
 	strata__space_uncharge(space, size);
 	strata__count_sub(&space->catalog->counters.region_bytes, size);
 	lower_high(space);
+	STRATA_LOG(STRATA_LOG_DEBUG,
+		   "store '%s': gave back a region of %" PRIu64 " bytes",
+		   space->geometry->name, size);
 }
 
 void

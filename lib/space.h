@@ -63,6 +63,7 @@ struct strata__space {
 	uint32_t mapped_high; /* none is mapped at or above it */
 	/* Segment epoch up to which we looked; stored last (release). */
 	_Atomic uint64_t mapped_epoch;
+	enum strata_pressure warned; /* of which level the log was told */
 	_Atomic uint32_t nr_unmapped; /* regions that could not be mapped */
 };
 

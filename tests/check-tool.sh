@@ -104,6 +104,18 @@ json ls "$store"
 json ls "$store" 99
 
 #
+# -v tells what is done, -vv each allocation, on stderr
+#
+try "$STRATA" put "$store" 98/0 "$work/hello" -v
+test "$status" -eq 0 || fail "$tried: exit code $status"
+grep -q "^strata: info: store '$store': attached for writing" "$err" ||
+	fail '-v tells nothing'
+if grep -q '^strata: debug: ' "$err"; then fail '-v tells too much'; fi
+try "$STRATA" rm "$store" 98 -vv
+test "$status" -eq 0 || fail "$tried: exit code $status"
+grep -q '^strata: debug: .*: took block ' "$err" || fail '-vv tells too little'
+
+#
 # describe, rm
 #
 good describe "$store" 99 --name='A name' --frequency-max=4.5

@@ -15,7 +15,7 @@ setup_build_packages='gcc libc6-dev make autoconf automake libtool
 # shellcheck disable=SC2034 # likewise
 setup_check_packages='g++ clang libclang-rt-14-dev libcriterion-dev strace
 	valgrind xz-utils python3-jsonschema libmicrohttpd-dev curl spin
-	mandoc zsh fish tmux'
+	mandoc zsh fish tmux systemtap-sdt-dev binutils'
 # What the benches compare with and draw by; none of it is needed.
 # shellcheck disable=SC2034 # likewise
 setup_bench_packages='liblmdb-dev redis-server gnuplot-nox'

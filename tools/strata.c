@@ -118,6 +118,33 @@ help_all(void)
 	return TOOL_DONE;
 }
 
+/**** the log ****/
+
+static void
+log_print(enum strata_log_level level, const char *sentence, void *arg)
+{
+	static const char *const levels[] = {"", "warning", "info", "debug"};
+	char *clean = text_clean(sentence);
+
+	(void)arg;
+	progress_clear();
+	fprintf(stderr, "strata: %s: %s\n", levels[level], clean);
+	free(clean);
+}
+
+/* -v: what is done; -vv: each allocation. */
+static void
+log_begin(const struct tool_args *args)
+{
+	size_t i, nr = 0;
+
+	for (i = 0; i < args->nr_given; i++)
+		nr += args->given[i].key == KEY_VERBOSE;
+	if (nr > 0)
+		strata_log(nr > 1 ? STRATA_LOG_DEBUG : STRATA_LOG_INFO,
+			   log_print, NULL);
+}
+
 /**** dispatch ****/
 
 static const struct tool_command *
@@ -152,6 +179,7 @@ command_run(const struct tool_command *command, int argc, char **argv)
 	int status = args_parse(&args, command, argc, argv);
 
 	if (status == TOOL_DONE) {
+		log_begin(&args);
 		if (args_has(&args, KEY_HELP))
 			status = command_help(command);
 		else

@@ -29,6 +29,7 @@ enum tool_key {
 	KEY_QUIET = 'q',
 	KEY_SUMMARY = 's',
 	KEY_OUTPUT = 'o',
+	KEY_VERBOSE = 'v',
 	KEY_TRUST_OWNER = 256,
 	KEY_LIMIT,
 	KEY_MAX_LIMIT,

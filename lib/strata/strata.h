@@ -190,6 +190,32 @@ STRATA_API const struct strata_error_info *strata_last_error(void);
  */
 STRATA_API const char *strata_strerror(int code);
 
+/** What strata_log() lets through: this and what is above it. */
+enum strata_log_level {
+	STRATA_LOG_SILENT = 0,
+	STRATA_LOG_WARNING = 1, /**< thresholds, refusals, the dead */
+	STRATA_LOG_INFO = 2,    /**< attach, crystallise, reclaim */
+	STRATA_LOG_DEBUG = 3    /**< commits; each allocation and free */
+};
+
+/**
+ * Has fn called, by whichever thread is at work, with what the library does in
+ * all stores of this process. At first nothing is said, and nothing is ever
+ * printed. Reading says nothing.
+ * @param level how much; STRATA_LOG_SILENT: nothing any more
+ * @param fn gets one sentence; it must not call this library, whose locks may be
+ * held, the writer lock among them: so it must not take long either. NULL:
+ * nobody. What it does to errno and strata_last_error() is undone
+ * @param arg handed to fn
+ * Context: not while another thread is in a call of this library. Off, it costs
+ * the writers a load and a branch at each place.
+ */
+STRATA_API void
+strata_log(enum strata_log_level level,
+	   void (*fn)(enum strata_log_level level, const char *sentence,
+		      void *arg),
+	   void *arg);
+
 /** The library's version, e.g. "0.1.0". */
 STRATA_API const char *strata_version_string(void);
 
