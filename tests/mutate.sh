@@ -87,7 +87,8 @@ if test "$check" = yes; then
 fi
 
 # What a test leaves that fails, processes and segments, ends with its
-# namespaces, where there may be any.
+# namespaces, where there may be any. Pids begin elsewhere in each: Criterion makes
+# a name of its own, of which there may be one, from its pid.
 alone=
 if unshare -mpf --kill-child --mount-proc true 2>/dev/null; then
 	alone='unshare -mpf --kill-child --mount-proc'
@@ -96,7 +97,9 @@ fi
 run() {
 	if test -n "$alone"; then
 		$alone sh -c 'mount -t tmpfs -o mode=1777 none /dev/shm &&
-			exec timeout -k 10 "$0" "$1"' $patience "./$1"
+			echo "$2" >/proc/sys/kernel/ns_last_pid &&
+			exec timeout -k 10 "$0" "$1"' $patience "./$1" \
+			$((1000 + $$ % 29000))
 	else
 		timeout -k 10 $patience "./$1"
 	fi

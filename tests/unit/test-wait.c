@@ -68,6 +68,29 @@ Test(wait, is_woken_by_commits)
 	}
 }
 
+/* Not by the end of its slice, which is long when nothing was committed during
+ * the one before. A busy machine is not late every time. */
+Test(wait, is_woken_out_of_a_long_slice)
+{
+	unsigned nr_late = 0;
+
+	for (unsigned round = 0; round < 5; round++) {
+		struct waiter waiter = {.version = strata_version(store) + 1,
+					.timeout_ns = -1};
+		uint64_t begin;
+
+		pthread_create(&waiter.thread, NULL, wait_for, &waiter);
+		expect_error(strata_wait(store, waiter.version, 50L * MS),
+			     STRATA_ETIMEDOUT, "");
+		begin = now();
+		put(1, 0, 'a', 10);
+		pthread_join(waiter.thread, NULL);
+		cr_expect_eq(waiter.code, 0);
+		nr_late += now() - begin > 400L * MS;
+	}
+	cr_expect_lt(nr_late, 5);
+}
+
 static void
 play(struct proc *parent, void *arg)
 {
