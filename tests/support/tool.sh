@@ -185,6 +185,8 @@ have_nobody() {
 	test "$(id -u)" -eq 0 || return 1
 	bin=$work/bin
 	mkdir -p "$bin"
+	# Counters of a coverage build: another user may not write to ours.
+	mkdir -p -m 1777 "$work/gcov"
 	cp "$STRATA" "$bin/strata"
 	cp -P "$top_builddir"/lib/.libs/libstrata.so* "$bin/" 2>/dev/null || :
 	as_nobody --version >"$out" 2>&1
@@ -192,5 +194,6 @@ have_nobody() {
 
 as_nobody() {
 	setpriv --reuid=65534 --regid=65534 --clear-groups \
-		env LD_LIBRARY_PATH="$bin" "$bin/strata" "$@"
+		env LD_LIBRARY_PATH="$bin" GCOV_PREFIX="$work/gcov" \
+		"$bin/strata" "$@"
 }
