@@ -495,6 +495,18 @@ clear_folder(const char *folder)
 	need(system(command) == 0, "rm");
 }
 
+/* Of a user who scribbles over his own pins all four segments may be ruined:
+ * his readers get no slot any more, which is his loss. What is asked here is
+ * what became of the store, and who asks needs one. */
+static void
+clear_pins(const char *folder)
+{
+	char command[300];
+
+	snprintf(command, sizeof(command), "rm -f '%s'/*-pins*", folder);
+	need(system(command) == 0, "rm");
+}
+
 static void
 strangers(struct run *run)
 {
@@ -551,6 +563,7 @@ own_user(struct run *run)
 	proc_join(&patient);
 	proc_join(&harm);
 	report(run, "the same user");
+	clear_pins(run->folder);
 	check_store(run, /* regions= */ false);
 	need(strata_destroy(run->store) == 0, "destroy");
 	clear_folder(run->folder);
