@@ -14,12 +14,13 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Whatever a writer goes through. Not here: region and file, which write by
-# os.c; txn, pressure and progress, which write to private memory; the readers'
-# rooms (rcu, reader, flavor, fork, pins, scan), which write to the pins of their
-# own process; observe and copy, which write nothing.
+# os-file; txn, pressure and progress, which write to private memory; the
+# readers' rooms (rcu, reader, flavor, fork, pins, scan), which write to the pins
+# of their own process; observe and copy, which write nothing.
 rooms='block commit create crystallize destroy dimension directory edit gc
-	install load newfile orphans os pool pool-hints pool-size reclaim
-	recover remains segment segtab space tree wlock'
+	install load newfile orphans os os-file os-lock os-memory pool
+	pool-hints pool-size reclaim recover remains segment segtab space
+	tree wlock'
 
 # looked_at FILE...: "ROOM.c:LINE: TEXT" for each effect that is not followed by
 # a test point before the next effect, or before its function ends.
