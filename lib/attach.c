@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "error.h"
 #include "log.h"
@@ -31,7 +30,7 @@ store_free(struct strata_store *store)
 	strata__rcu_fini(&store->rcu);
 	strata__space_close(&store->space);
 	if (store->ours != NULL)
-		munmap(store->ours, STRATA_PAGE);
+		strata__os_unmap(store->ours, STRATA_PAGE);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);
 }
@@ -39,12 +38,13 @@ store_free(struct strata_store *store)
 static int
 attach_rooms(struct strata_store *store, unsigned flags)
 {
+	void *ours;
 	int ret;
 
 	ret = strata__fork_handlers();
-	store->ours = strata__wiped_page();
-	if (store->ours == NULL)
+	if (strata__os_map_wiped(STRATA_PAGE, &ours) != 0)
 		return strata__fail(STRATA_ENOMEM, "no memory for a handle");
+	store->ours = ours;
 	*store->ours = 1;
 	if (ret == 0)
 		ret = strata__rcu_init(&store->rcu, &store->space);

@@ -7,7 +7,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -134,11 +133,13 @@ struct making {
 static void *
 map_all(int fd, uint64_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *p;
+	int err = strata__os_map(fd, /* offset= */ 0, size,
+				 /* writable= */ true, &p);
 
-	if (p != MAP_FAILED)
+	if (err == 0)
 		return p;
-	strata__fail_errno(errno, "cannot map %" PRIu64 " bytes", size);
+	strata__fail_errno(-err, "cannot map %" PRIu64 " bytes", size);
 	return NULL;
 }
 
@@ -191,8 +192,9 @@ lock_fill(struct strata__space *space, int fd)
 	space->lock = map_all(fd, g->lock_size);
 	if (space->lock == NULL)
 		return strata__error()->code;
-	if (madvise(space->lock, g->lock_size, MADV_DONTFORK) != 0)
-		return strata__fail_errno(errno, "cannot keep the lock segment "
+	code = strata__os_no_fork(space->lock, g->lock_size);
+	if (code != 0)
+		return strata__fail_errno(-code, "cannot keep the lock segment "
 						 "from children");
 	strata__head_stamp(&space->lock->head, STRATA_KIND_LOCK, /* index= */ 0,
 			   &space->id, /* generation= */ 1, g->lock_size);
@@ -383,7 +385,7 @@ make(const struct strata__folder *folder, const struct strata_config *config,
 		unmake(&making);
 	/* Its lock goes with it: the store exists, or nothing is left of it. */
 	if (making.space.lock != NULL)
-		munmap(making.space.lock, g->lock_size);
+		strata__os_unmap(making.space.lock, g->lock_size);
 	making.space.folder.fd = -1; /* the caller's */
 	strata__space_close(&making.space);
 	return code;

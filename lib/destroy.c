@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -306,19 +305,18 @@ ruin_mark_dead(const struct ruin *ruin)
 {
 	const uint64_t at = offsetof(struct strata__catalog, hot);
 	struct strata__space space = {.catalog = NULL};
-	char *map;
+	void *map;
 
 	if (!ruin->has_id || ruin->head.kind != STRATA_KIND_CATALOG ||
 	    ruin->head.layout_major != STRATA_LAYOUT_MAJOR ||
 	    (uint64_t)ruin->st.st_size < at + sizeof(struct strata__hot))
 		return;
-	map = mmap(NULL, at + STRATA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED,
-		   ruin->fd, 0);
-	if (map == MAP_FAILED)
+	if (strata__os_map(ruin->fd, /* offset= */ 0, at + STRATA_PAGE,
+			   /* writable= */ true, &map) != 0)
 		return;
-	space.catalog = (struct strata__catalog *)map;
+	space.catalog = map;
 	strata__space_mark_dead(&space);
-	munmap(map, at + STRATA_PAGE);
+	strata__os_unmap(map, at + STRATA_PAGE);
 }
 
 static int

@@ -3,7 +3,6 @@
 /* What happens to attached stores at a fork. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -189,8 +188,8 @@ adopt_chunks(struct strata_store *store)
 		/* A child of this child must not inherit it in its turn. When
 		 * that cannot be had the slot outlives us in our children;
 		 * what it pins then is retained longer, which is safe. */
-		(void)madvise(chunk->map, STRATA_PAGE, MADV_DONTFORK);
-		(void)madvise(chunk->head, STRATA_PAGE, MADV_DONTFORK);
+		(void)strata__os_no_fork(chunk->map, STRATA_PAGE);
+		(void)strata__os_no_fork(chunk->head, STRATA_PAGE);
 		cds_list_add_tail(&chunk->node, &store->rcu.chunks);
 	}
 }

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -30,33 +29,19 @@ handle_fill(struct strata_store *store, struct strata_reader *reader,
 	reader->hot = &store->space.catalog->hot;
 }
 
-void *
-strata__wiped_page(void)
-{
-	void *map = mmap(NULL, STRATA_PAGE, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (map == MAP_FAILED)
-		return NULL;
-	if (madvise(map, STRATA_PAGE, MADV_WIPEONFORK) != 0) {
-		munmap(map, STRATA_PAGE);
-		return NULL;
-	}
-	return map;
-}
-
 static struct strata__reader_page *
 page_create(struct strata_store *store)
 {
 	struct strata__reader_page *page = calloc(1, sizeof(*page));
+	void *readers;
 
 	if (page == NULL)
 		return NULL;
-	page->readers = strata__wiped_page();
-	if (page->readers == NULL) {
+	if (strata__os_map_wiped(STRATA_PAGE, &readers) != 0) {
 		free(page);
 		return NULL;
 	}
+	page->readers = readers;
 	cds_list_add_tail(&page->node, &store->reader_pages);
 	return page;
 }
@@ -239,7 +224,7 @@ strata__readers_close(struct strata_store *store)
 						  page->readers[i].chunk,
 						  page->readers[i].slot);
 		cds_list_del(&page->node);
-		munmap(page->readers, STRATA_PAGE);
+		strata__os_unmap(page->readers, STRATA_PAGE);
 		free(page);
 	}
 	store->nr_readers = 0;

@@ -3,7 +3,6 @@
 /* Making a built region part of the store. */
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "error.h"
 #include "install.h"
@@ -68,7 +67,7 @@ void
 strata__built_unmap(struct strata__built *built)
 {
 	if (built->map != NULL)
-		munmap(built->map, strata__round_up(built->building.image_size,
+		strata__os_unmap(built->map, strata__round_up(built->building.image_size,
 						    STRATA_PAGE));
 	built->map = NULL;
 }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -78,8 +77,7 @@ segment_still(const struct strata__segment *segment, const struct look *look)
 static void
 region_unmap(struct strata__space *space, uint64_t place, uint64_t size)
 {
-	mmap(space->window + place, size, PROT_NONE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	(void)strata__os_map_nothing_at(space->window + place, size);
 }
 
 static int
@@ -150,7 +148,6 @@ static int
 region_map(struct strata__space *space, const struct look *look)
 {
 	char *at = space->window + look->place;
-	void *p;
 	int code, fd = -1;
 
 	code = region_check_place(space->geometry, look);
@@ -159,13 +156,13 @@ region_map(struct strata__space *space, const struct look *look)
 	if (code != 0)
 		return code;
 	STRATA_TESTPOINT("space.region-opened");
-	p = mmap(at, look->size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0);
-	if (p == MAP_FAILED)
-		code = strata__fail_errno(errno, "mmap of %" PRIu64 " bytes",
+	code = strata__os_map_at(at, look->size, fd, /* writable= */ false);
+	if (code != 0)
+		code = strata__fail_errno(-code, "mmap of %" PRIu64 " bytes",
 					  look->size);
 	else
 		/* Not for the core dumps of those who only read it. */
-		madvise(at, look->size, MADV_DONTDUMP);
+		strata__os_no_dump(at, look->size);
 	close(fd);
 	return code;
 }

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "os.h"
@@ -70,15 +69,16 @@ strata__os_unlock(int fd, uint64_t offset, uint64_t size)
 int
 strata__os_guard(int fd, void **ret_guard)
 {
-	void *map = mmap(NULL, STRATA_PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	void *map;
+	int err = strata__os_map(fd, /* offset= */ 0, STRATA_PAGE,
+				 /* writable= */ false, &map);
 
-	if (map == MAP_FAILED)
-		return -errno;
-	if (madvise(map, STRATA_PAGE, MADV_DONTFORK) != 0) {
-		int err = errno;
-
-		munmap(map, STRATA_PAGE);
-		return -err;
+	if (err != 0)
+		return err;
+	err = strata__os_no_fork(map, STRATA_PAGE);
+	if (err != 0) {
+		strata__os_unmap(map, STRATA_PAGE);
+		return err;
 	}
 	*ret_guard = map;
 	STRATA_TESTPOINT("os.guard.mapped");
@@ -89,6 +89,6 @@ void
 strata__os_unguard(void *guard)
 {
 	if (guard != NULL)
-		munmap(guard, STRATA_PAGE);
+		strata__os_unmap(guard, STRATA_PAGE);
 	STRATA_TESTPOINT("os.guard.unmapped");
 }

@@ -7,6 +7,129 @@
 
 #include "os.h"
 
+/**** shared with others ****/
+
+static int
+map_file(void *at, uint64_t size, int fd, uint64_t offset, bool writable,
+	 void **ret_map)
+{
+	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
+	int flags = MAP_SHARED | (at != NULL ? MAP_FIXED : 0);
+	void *map = mmap(at, size, prot, flags, fd, (off_t)offset);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	*ret_map = map;
+	return 0;
+}
+
+int
+strata__os_map(int fd, uint64_t offset, uint64_t size, bool writable,
+	       void **ret_map)
+{
+	return map_file(NULL, size, fd, offset, writable, ret_map);
+}
+
+int
+strata__os_map_at(void *at, uint64_t size, int fd, bool writable)
+{
+	void *map;
+
+	return map_file(at, size, fd, /* offset= */ 0, writable, &map);
+}
+
+void
+strata__os_unmap(void *map, uint64_t size)
+{
+	munmap(map, size);
+}
+
+/**** addresses ****/
+
+#define ADDRESSES (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
+
+/* More is asked for, and what is before and behind it given back. */
+int
+strata__os_map_nothing(uint64_t size, uint64_t align, void **ret_map)
+{
+	uint64_t front;
+	char *p;
+
+	p = mmap(NULL, size + align, PROT_NONE, ADDRESSES, -1, 0);
+	if (p == MAP_FAILED)
+		return -errno;
+	front = -(uintptr_t)p & (align - 1);
+	if (front > 0)
+		munmap(p, front);
+	munmap(p + front + size, align - front);
+	*ret_map = p + front;
+	return 0;
+}
+
+int
+strata__os_map_nothing_at(void *at, uint64_t size)
+{
+	return mmap(at, size, PROT_NONE, ADDRESSES | MAP_FIXED, -1, 0) ==
+			       MAP_FAILED
+		       ? -errno
+		       : 0;
+}
+
+int
+strata__os_map_zeroes_at(void *at, uint64_t size)
+{
+	return mmap(at, size, PROT_READ,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		    0) == MAP_FAILED
+		       ? -errno
+		       : 0;
+}
+
+/**** forks, dumps, faults ****/
+
+int
+strata__os_map_wiped(uint64_t size, void **ret_map)
+{
+	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	if (madvise(map, size, MADV_WIPEONFORK) != 0) {
+		int err = errno;
+
+		munmap(map, size);
+		return -err;
+	}
+	*ret_map = map;
+	return 0;
+}
+
+int
+strata__os_no_fork(void *map, uint64_t size)
+{
+	return madvise(map, size, MADV_DONTFORK) == 0 ? 0 : -errno;
+}
+
+/* Only a matter of size: no error. */
+void
+strata__os_no_dump(void *map, uint64_t size)
+{
+	(void)madvise(map, size, MADV_DONTDUMP);
+}
+
+/* Only a matter of speed: an old kernel may refuse. */
+void
+strata__os_populate(void *map, uint64_t size)
+{
+#ifdef MADV_POPULATE_WRITE
+	(void)madvise(map, size, MADV_POPULATE_WRITE);
+#else
+	(void)map;
+	(void)size;
+#endif
+}
+
 /**** large pages ****/
 
 #ifndef MADV_COLLAPSE
@@ -16,25 +139,17 @@
 int
 strata__os_map_large(int fd, uint64_t size, void **ret_map)
 {
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-	uint64_t whole = strata__round_up(size, STRATA_PAGE), front;
-	char *room, *map;
+	uint64_t whole = strata__round_up(size, STRATA_PAGE);
+	void *map;
+	int err = strata__os_map_nothing(whole, STRATA_LARGE_PAGE, &map);
 
-	room = mmap(NULL, whole + STRATA_LARGE_PAGE, PROT_NONE, flags, -1, 0);
-	if (room == MAP_FAILED)
-		return -errno;
-	front = -(uintptr_t)room & (STRATA_LARGE_PAGE - 1);
-	map = mmap(room + front, whole, PROT_READ, MAP_SHARED | MAP_FIXED, fd,
-		   0);
-	if (map == MAP_FAILED) {
-		int err = errno;
-
-		munmap(room, whole + STRATA_LARGE_PAGE);
-		return -err;
+	if (err != 0)
+		return err;
+	err = strata__os_map_at(map, whole, fd, /* writable= */ false);
+	if (err != 0) {
+		munmap(map, whole);
+		return err;
 	}
-	if (front > 0)
-		munmap(room, front);
-	munmap(map + whole, STRATA_LARGE_PAGE - front);
 	*ret_map = map;
 	return 0;
 }

@@ -83,6 +83,25 @@ void strata__os_unlock(int fd, uint64_t offset, uint64_t size);
 int strata__os_guard(int fd, void **ret_guard);
 void strata__os_unguard(void *guard);
 
+/* Memory. map: a part of a file, shared with all who map it; sizes and offsets
+ * are of whole pages, but for the last page of a file. The others, with an
+ * address, take the place of what is mapped there. nothing: addresses without
+ * memory or access, a multiple of align; zeroes: pages that can be read. */
+int strata__os_map(int fd, uint64_t offset, uint64_t size, bool writable,
+		   void **ret_map);
+int strata__os_map_at(void *at, uint64_t size, int fd, bool writable);
+int strata__os_map_nothing(uint64_t size, uint64_t align, void **ret_map);
+int strata__os_map_nothing_at(void *at, uint64_t size);
+int strata__os_map_zeroes_at(void *at, uint64_t size);
+/* Private pages, full of zeroes in each child of a fork. */
+int strata__os_map_wiped(uint64_t size, void **ret_map);
+void strata__os_unmap(void *map, uint64_t size);
+/* Children do not inherit it; a core dump leaves it out; its pages are there
+ * before they are written to. */
+int strata__os_no_fork(void *map, uint64_t size);
+void strata__os_no_dump(void *map, uint64_t size);
+void strata__os_populate(void *map, uint64_t size);
+
 /* Large pages. map_large: a file for reading, at an address at which its pages
  * may become large. collapse: has the kernel make large pages of what is there
  * (the part that fills them whole), and says how many bytes; -errno when not

@@ -3,7 +3,6 @@
 /* The size of the pools: making, growing and shrinking their segments. */
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -67,11 +66,7 @@ populate_step(struct strata__space *space, uint32_t class_, uint64_t step)
 		strata__count(&strata__counters_of(space, class_)->grown));
 	if (to > from + STRATA_POOL_STEP)
 		to = from + STRATA_POOL_STEP;
-#ifdef MADV_POPULATE_WRITE
-	/* Only a matter of speed: an old kernel may refuse. */
-	(void)madvise(space->window + class->place + from, to - from,
-		      MADV_POPULATE_WRITE);
-#endif
+	strata__os_populate(space->window + class->place + from, to - from);
 }
 
 /* The first write of this process to a page costs a fault, even where the page

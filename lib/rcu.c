@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -285,14 +284,15 @@ page_map(int fd, uint64_t offset, bool inheritable, void **ret_map)
 	void *map;
 	int err;
 
-	map = mmap(NULL, STRATA_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		   (off_t)offset);
-	if (map == MAP_FAILED)
-		return strata__fail_errno(errno, "cannot map a pins segment");
-	if (!inheritable && madvise(map, STRATA_PAGE, MADV_DONTFORK) != 0) {
-		err = errno;
-		munmap(map, STRATA_PAGE);
-		return strata__fail_errno(err, "cannot keep a pins segment "
+	err = strata__os_map(fd, offset, STRATA_PAGE, /* writable= */ true,
+			     &map);
+	if (err != 0)
+		return strata__fail_errno(-err, "cannot map a pins segment");
+	if (!inheritable)
+		err = strata__os_no_fork(map, STRATA_PAGE);
+	if (err != 0) {
+		strata__os_unmap(map, STRATA_PAGE);
+		return strata__fail_errno(-err, "cannot keep a pins segment "
 					       "from children");
 	}
 	*ret_map = map;
@@ -313,7 +313,7 @@ chunk_map(struct strata__chunk *chunk, int fd, bool inheritable)
 		return ret;
 	ret = page_map(fd, page, inheritable, &chunk->map);
 	if (ret != 0) {
-		munmap(head, STRATA_PAGE);
+		strata__os_unmap(head, STRATA_PAGE);
 		return ret;
 	}
 	chunk->head = head;
@@ -398,8 +398,8 @@ strata__chunk_claim(struct strata__rcu *rcu, bool inheritable,
 void
 strata__chunk_drop(struct strata__chunk *chunk)
 {
-	munmap(chunk->map, STRATA_PAGE);
-	munmap(chunk->head, STRATA_PAGE);
+	strata__os_unmap(chunk->map, STRATA_PAGE);
+	strata__os_unmap(chunk->head, STRATA_PAGE);
 	free(chunk);
 }
 

@@ -8,7 +8,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,13 +19,6 @@
 #define WINDOW_ALIGN (UINT64_C(2) << 20)
 
 /**** mapping ****/
-
-/* Others' memory is not for the core dumps of those who only read it. */
-static void
-keep_out_of_dumps(void *at, uint64_t size)
-{
-	madvise(at, size, MADV_DONTDUMP);
-}
 
 static bool
 is_dead(const struct strata__catalog *catalog)
@@ -167,16 +159,18 @@ static int
 catalog_map(struct strata__space *space, const char *name, int fd,
 	    uint64_t size, unsigned flags)
 {
-	int prot = PROT_READ | (space->writable ? PROT_WRITE : 0);
 	struct strata__geometry geometry;
 	struct strata__catalog *catalog;
 	struct strata__head head;
+	void *map;
 	int code;
 
-	catalog = mmap(NULL, size, prot, MAP_SHARED, fd, 0);
-	if (catalog == MAP_FAILED)
+	code = strata__os_map(fd, /* offset= */ 0, size, space->writable,
+			      &map);
+	if (code != 0)
 		return strata__fail_errno(
-			errno, "cannot map the catalog of '%s'", name);
+			-code, "cannot map the catalog of '%s'", name);
+	catalog = map;
 	/* Copied, then checked: what all sizes and places are taken from does
 	 * not change under us, whoever may write there. */
 	head = catalog->head;
@@ -191,11 +185,12 @@ catalog_map(struct strata__space *space, const char *name, int fd,
 	if (code == 0 && (flags & STRATA_SPACE_DEAD) == 0 && is_dead(catalog))
 		code = fail_dead(name);
 	if (code != 0) {
-		munmap(catalog, size);
+		strata__os_unmap(catalog, size);
 		return code;
 	}
+	/* Others' memory is not for the core dumps of those who only read. */
 	if (!space->writable)
-		keep_out_of_dumps(catalog, size);
+		strata__os_no_dump(catalog, size);
 	space->catalog = catalog;
 	space->own_geometry = geometry;
 	space->geometry = &space->own_geometry;
@@ -257,25 +252,19 @@ static int
 window_reserve(struct strata__space *space)
 {
 	uint64_t size = space->geometry->window_size;
-	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
-	uint64_t front;
-	char *p;
+	void *window;
+	int err = strata__os_map_nothing(size, WINDOW_ALIGN, &window);
 
-	p = mmap(NULL, size + WINDOW_ALIGN, PROT_NONE, flags, -1, 0);
-	if (p == MAP_FAILED)
-		return strata__fail_errno(errno,
+	if (err != 0)
+		return strata__fail_errno(-err,
 					  "cannot reserve %" PRIu64
 					  " bytes of addresses for the store",
 					  size);
-	front = -(uintptr_t)p & (WINDOW_ALIGN - 1);
-	if (front > 0)
-		munmap(p, front);
-	munmap(p + front + size, WINDOW_ALIGN - front);
-	space->window = p + front;
+	space->window = window;
 	/* Where reference 0 leads: an empty node. */
-	if (mmap(space->window, STRATA_PAGE, PROT_READ,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
-		return strata__fail_errno(errno, "cannot map a page");
+	err = strata__os_map_zeroes_at(space->window, STRATA_PAGE);
+	if (err != 0)
+		return strata__fail_errno(-err, "cannot map a page");
 	return 0;
 }
 
@@ -355,15 +344,14 @@ static int
 pool_map(struct strata__space *space, uint32_t class_, int fd)
 {
 	const struct strata__class *c = &space->geometry->classes[class_];
-	int prot = PROT_READ | (space->writable ? PROT_WRITE : 0);
 	char *at = space->window + c->place;
+	int err = strata__os_map_at(at, c->map_size, fd, space->writable);
 
-	if (mmap(at, c->map_size, prot, MAP_SHARED | MAP_FIXED, fd, 0) ==
-	    MAP_FAILED)
-		return strata__fail_errno(errno, "cannot map pool %" PRIu32,
+	if (err != 0)
+		return strata__fail_errno(-err, "cannot map pool %" PRIu32,
 					  class_);
 	if (!space->writable) {
-		keep_out_of_dumps(at, c->map_size);
+		strata__os_no_dump(at, c->map_size);
 		return 0;
 	}
 	space->populated[class_] = populated_new(c);
@@ -645,7 +633,7 @@ strata__space_close(struct strata__space *space)
 	uint32_t i;
 
 	if (space->window != NULL)
-		munmap(space->window, space->geometry->window_size);
+		strata__os_unmap(space->window, space->geometry->window_size);
 	space->window = NULL;
 	for (i = 0; i < STRATA_CLASSES_MAX; i++) {
 		close_ours(&space->pool_fd[i], &space->pool_id[i]);
@@ -655,7 +643,7 @@ strata__space_close(struct strata__space *space)
 	close_ours(&space->lock_fd, &space->lock_id);
 	close_ours(&space->catalog_fd, &space->catalog_id);
 	if (space->catalog != NULL)
-		munmap(space->catalog, space->geometry->catalog_size);
+		strata__os_unmap(space->catalog, space->geometry->catalog_size);
 	space->catalog = NULL;
 	space->geometry = NULL;
 	free(space->mapped);

@@ -111,8 +111,6 @@ void strata__readers_close(struct strata_store *store);
 bool strata__is_forked(struct strata_store *store);
 /* Is this thread inside of a section, by whichever handle? */
 bool strata__is_inside(struct strata_store *store);
-/* Memory that reads as zeroes in children; NULL when it cannot be had. */
-void *strata__wiped_page(void);
 
 /* The process's list of stores and its fork handlers (fork.c). */
 int strata__fork_handlers(void);

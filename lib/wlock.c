@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -98,19 +97,21 @@ lock_map(struct strata__wlock *wlock, int fd)
 	void *map;
 	int ret;
 
-	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED)
-		return strata__fail_errno(errno, "cannot map the lock segment");
-	if (madvise(map, size, MADV_DONTFORK) != 0) {
-		ret = strata__fail_errno(errno, "cannot keep the lock segment "
-						"from children");
-		munmap(map, size);
+	ret = strata__os_map(fd, /* offset= */ 0, size, /* writable= */ true,
+			     &map);
+	if (ret != 0)
+		return strata__fail_errno(-ret, "cannot map the lock segment");
+	ret = strata__os_no_fork(map, size);
+	if (ret != 0) {
+		ret = strata__fail_errno(-ret, "cannot keep the lock segment "
+					       "from children");
+		strata__os_unmap(map, size);
 		return ret;
 	}
 	ret = strata__head_check(map, "lock", STRATA_KIND_LOCK, &space->id, 1,
 				 size);
 	if (ret != 0) {
-		munmap(map, size);
+		strata__os_unmap(map, size);
 		return ret;
 	}
 	space->lock = map;
@@ -120,7 +121,7 @@ lock_map(struct strata__wlock *wlock, int fd)
 static void
 lock_unmap(struct strata__space *space)
 {
-	munmap(space->lock, space->geometry->lock_size);
+	strata__os_unmap(space->lock, space->geometry->lock_size);
 	STRATA_TESTPOINT("wlock.detach.unmapped");
 	space->lock = NULL;
 }

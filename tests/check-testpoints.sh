@@ -86,7 +86,7 @@ sharp='(^|[^a-z_])(__)?atomic_(store|exchange|fetch|compare_exchange)'
 sharp="$sharp|(^|[^a-z_])(record_(word|set_state)|entry_(word|state)) *\\("
 sharp="$sharp|[^a-z_](ftruncate|posix_fallocate|fallocate|pwrite|write|linkat|link|symlink|rename|renameat2?|unlink|unlinkat|rmdir|mkdir|mkdirat|chmod|fchmod|chown|fchown|fsync|fdatasync|flock) *\\("
 sharp="$sharp|O_CREAT|F_OFD_SETLK|FUTEX_WAKE|MEMBARRIER_CMD_GLOBAL_EXPEDITED"
-sharp="$sharp|munmap *\\((guard|space->lock)"
+sharp="$sharp|(munmap|strata__os_unmap) *\\((guard|space->lock)"
 # What is copied; stores to lists, stacks, nodes, slots of writers.
 flat='mem(cpy|set|move) *\(|STRATA_POISON'
 flat="$flat|^[ 	]*(stack|list|items|strata__retired_list *\\(space\\))\\[.*\\] = "
