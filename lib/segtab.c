@@ -461,6 +461,7 @@ strata__segtab_publish(struct strata__space *space,
 
 	atomic_store_explicit(&entry->large_pages, building->large_pages,
 			      memory_order_relaxed);
+	STRATA_TESTPOINT("segtab.publish.large-pages-told");
 	entry_word(&entry->record.birth, birth);
 	STRATA_TESTPOINT("segtab.publish.born");
 	entry_state(entry, STRATA_ALLOCATED);
