@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -67,7 +66,7 @@ directory_sync_name(const struct strata__directory *d)
 	struct strata_error_info kept = *strata__error();
 	int err = strata__newfile_sync_folder(d->path);
 
-	if (err == -EACCES && syncfs(d->fd) == 0)
+	if (err == -EACCES && strata__os_sync_all(d->fd) == 0)
 		err = -EROFS;
 	/* Where nothing can be written there is nothing to sync. */
 	if (err == -EROFS) {
@@ -80,17 +79,19 @@ directory_sync_name(const struct strata__directory *d)
 static int
 directory_open(struct strata__directory *d, const char *path)
 {
+	int err;
+
 	if (realpath(path, d->path) == NULL)
 		return fail(errno, "find", path);
 	d->fd = open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->fd < 0)
 		return fail(errno, "open", path);
-	if (flock(d->fd, LOCK_EX | LOCK_NB) == 0) {
-		STRATA_TESTPOINT("directory.locked");
+	err = strata__os_lock_whole(d->fd);
+	STRATA_TESTPOINT("directory.locked");
+	if (err == 0)
 		return directory_sync_name(d);
-	}
-	if (errno != EWOULDBLOCK)
-		return fail(errno, "lock", path);
+	if (err != -EAGAIN)
+		return fail(-err, "lock", path);
 	return strata__fail(STRATA_EDIR,
 			    "directory %s is just being given to another store",
 			    d->path);
@@ -242,7 +243,7 @@ strata__directory_undo(struct strata__directory *directory)
 	if (directory->written && directory->previous[0] == '\0') {
 		unlinkat(directory->fd, STRATA_DIRECTORY_FILE, 0);
 		STRATA_TESTPOINT("directory.undo.unnamed");
-		(void)fsync(directory->fd);
+		(void)strata__os_sync(directory->fd);
 		STRATA_TESTPOINT("directory.undo.synced");
 	} else if (directory->written) {
 		write_name(directory, directory->previous,

@@ -348,25 +348,12 @@ strata__newfile_discard(struct strata__newfile *file)
 	newfile_close(file);
 }
 
-/* An error of a sync is final: what could not be written may be marked clean
- * now, and a second sync would say yes. Being interrupted is no such error. */
-static int
-sync_through(int fd)
-{
-	int r;
-
-	do
-		r = fsync(fd);
-	while (r != 0 && errno == EINTR);
-	return r == 0 ? 0 : -errno;
-}
-
 /* Some file systems do not sync folders and say EINVAL; there is no other way
  * to ask them. */
 static int
 folder_sync(int dir_fd)
 {
-	int r = sync_through(dir_fd);
+	int r = strata__os_sync(dir_fd);
 
 	return r == -EINVAL ? 0 : r;
 }
@@ -421,7 +408,7 @@ replace(struct strata__newfile *file)
 		return newfile_fail(file, file->base, -r,
 				    "set group and mode of");
 	/* Where blocks are allocated late, a full disk shows here. */
-	r = STRATA_BROKEN(STRATA_NO_FILE_SYNC) ? 0 : sync_through(file->fd);
+	r = STRATA_BROKEN(STRATA_NO_FILE_SYNC) ? 0 : strata__os_sync(file->fd);
 	if (r != 0)
 		return newfile_fail(file, file->base, -r, "sync");
 	STRATA_TESTPOINT("newfile.finish.synced");
@@ -494,7 +481,7 @@ strata__newfile_is(const char *path, const void *bytes, uint64_t size)
 		(uint64_t)st.st_size == size && has_bytes(fd, bytes, size);
 	/* Who renamed it may have died before he synced the folder. */
 	if (same) {
-		r = sync_through(fd);
+		r = strata__os_sync(fd);
 		if (r != 0)
 			r = strata__fail_errno(-r, "cannot sync '%s'", path);
 		else

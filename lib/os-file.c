@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
@@ -49,7 +50,49 @@ strata__os_is_file(int fd, const struct strata__file_id *id)
 		now.device == id->device && now.inode == id->inode;
 }
 
+/**** folders ****/
+
+const char *
+strata__os_shm_folder(void)
+{
+	const char *path = secure_getenv("STRATA_SHM_DIR");
+
+	return path != NULL && *path != '\0' ? path : "/dev/shm";
+}
+
+int
+strata__os_open_folder(const char *path)
+{
+	int fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	return fd >= 0 ? fd : -errno;
+}
+
 /**** names ****/
+
+int
+strata__os_open_unnamed(int folder)
+{
+	int fd = openat(folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		return fd;
+	return errno == EISDIR || errno == EINVAL ? -EOPNOTSUPP : -errno;
+}
+
+int
+strata__os_link_unnamed(int fd, int folder, const char *name)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (linkat(AT_FDCWD, path, folder, name, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	/* Without /proc (chroot): newer kernels allow this to everybody. */
+	if (errno == ENOENT && linkat(fd, "", folder, name, AT_EMPTY_PATH) == 0)
+		return 0;
+	return -errno;
+}
 
 #ifndef RENAME_NOREPLACE
 #define RENAME_NOREPLACE 1
@@ -63,6 +106,25 @@ strata__os_rename_new(int folder, const char *from, const char *to)
 		       RENAME_NOREPLACE) == 0
 		       ? 0
 		       : -errno;
+}
+
+/**** durable ****/
+
+int
+strata__os_sync(int fd)
+{
+	int r;
+
+	do
+		r = fsync(fd);
+	while (r != 0 && errno == EINTR);
+	return r == 0 ? 0 : -errno;
+}
+
+int
+strata__os_sync_all(int fd)
+{
+	return syncfs(fd) == 0 ? 0 : -errno;
 }
 
 /**** room ****/

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "os.h"
@@ -65,6 +66,15 @@ strata__os_unlock(int fd, uint64_t offset, uint64_t size)
 }
 
 /**** what keeps locks ****/
+
+/* Not the locks above: those would take a descriptor that writes. */
+int
+strata__os_lock_whole(int fd)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+}
 
 int
 strata__os_guard(int fd, void **ret_guard)

@@ -5,7 +5,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -170,7 +169,7 @@ strata__os_ids_are_global(void)
 	       is_whole_map("/proc/self/gid_map");
 }
 
-/**** futexes and fences ****/
+/**** waiting, fences ****/
 
 #ifdef HAVE_FUTEX
 
@@ -241,6 +240,21 @@ strata__os_futex_wake(const void *word, int nr)
 }
 
 #endif
+
+int
+strata__os_mutex_wait(pthread_mutex_t *mutex, uint64_t timeout_ns)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += (time_t)(timeout_ns / NS_PER_S);
+	until.tv_nsec += (long)(timeout_ns % NS_PER_S);
+	if (until.tv_nsec >= (long)NS_PER_S) {
+		until.tv_sec++;
+		until.tv_nsec -= (long)NS_PER_S;
+	}
+	return -pthread_mutex_timedlock(mutex, &until);
+}
 
 #ifdef HAVE_MEMBARRIER
 

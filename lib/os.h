@@ -4,6 +4,7 @@
 #ifndef STRATA_OS_H
 #define STRATA_OS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -52,6 +53,9 @@ void strata__os_futex_wake(const void *word, int nr);
 int strata__os_membarrier_register(void);
 int strata__os_membarrier(void);
 
+/* A mutex of this process: 0, or -ETIMEDOUT. */
+int strata__os_mutex_wait(pthread_mutex_t *mutex, uint64_t timeout_ns);
+
 /* Which file a descriptor is of. A program may close all its descriptors, ours
  * among them, and open others under their numbers: who goes on by a number that
  * it kept for long asks first. */
@@ -76,6 +80,10 @@ int strata__os_find_lock(int fd, uint64_t offset, uint64_t size,
 /* Ends what lock_try began, for all who share the open file: a mere close would
  * leave it to a child that a fork has given the descriptor. */
 void strata__os_unlock(int fd, uint64_t offset, uint64_t size);
+
+/* The whole of a file or folder, which need not be writable, until the descriptor
+ * is closed: -EAGAIN when somebody else has it. */
+int strata__os_lock_whole(int fd);
 
 /* Keeps the locks that were taken through a descriptor for as long as the guard
  * is there, though the descriptor is closed: by a mapping that children do not
@@ -110,8 +118,24 @@ void strata__os_populate(void *map, uint64_t size);
 int strata__os_map_large(int fd, uint64_t size, void **ret_map);
 int strata__os_collapse(void *map, uint64_t size, uint64_t *ret_bytes);
 
+/* Where shared memory has its names: what STRATA_SHM_DIR says, unless this
+ * program has more rights than who started it; else the system's. */
+const char *strata__os_shm_folder(void);
+/* A folder to name files in, though it may not be read. A descriptor, or -errno.
+ */
+int strata__os_open_folder(const char *path);
+/* A file of mode 0600 without a name. A descriptor, or -errno: -EOPNOTSUPP where
+ * there are no such files. */
+int strata__os_open_unnamed(int folder);
+/* Gives it a name that is free: -EEXIST. */
+int strata__os_link_unnamed(int fd, int folder, const char *name);
 /* Within a folder, and only to a name that is free: -EEXIST. */
 int strata__os_rename_new(int folder, const char *from, const char *to);
+/* fsync, retried when interrupted; and of all that is on the file system. An
+ * error of a sync is final: what could not be written may be marked clean now,
+ * and a second sync would say yes. Being interrupted is no such error. */
+int strata__os_sync(int fd);
+int strata__os_sync_all(int fd);
 /* posix_fallocate in steps of 2 MiB, each retried when interrupted. */
 int strata__os_reserve(int fd, uint64_t offset, uint64_t size);
 /* ftruncate, retried when interrupted. */

@@ -18,23 +18,19 @@
 
 /**** folder ****/
 
-#define DEFAULT_FOLDER "/dev/shm"
-
 int
 strata__folder_open(struct strata__folder *ret)
 {
-	const char *path = secure_getenv("STRATA_SHM_DIR");
+	const char *path = strata__os_shm_folder();
 	int fd;
 
-	if (path == NULL || *path == '\0')
-		path = DEFAULT_FOLDER;
 	if (strlen(path) >= sizeof(ret->path))
 		return strata__fail_errno(ENAMETOOLONG,
 					  "cannot use STRATA_SHM_DIR");
-	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = strata__os_open_folder(path);
 	if (fd < 0)
 		return strata__fail_errno(
-			errno, "cannot open the folder of the segments, %s",
+			-fd, "cannot open the folder of the segments, %s",
 			path);
 	ret->fd = fd;
 	strcpy(ret->path, path);
@@ -48,9 +44,9 @@ strata__folder_mend(struct strata__folder *folder)
 
 	if (strata__os_is_file(folder->fd, &folder->id))
 		return 0;
-	fd = open(folder->path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	fd = strata__os_open_folder(folder->path);
 	if (fd < 0)
-		return strata__fail_errno(errno,
+		return strata__fail_errno(-fd,
 					  "the descriptor of %s was closed, and "
 					  "it cannot be opened again",
 					  folder->path);
@@ -267,7 +263,7 @@ strata__store_name_check(const char *name)
 /**** building ****/
 
 /*
- * O_TMPFILE where there is any; else a hidden name made of the file's number,
+ * One without a name where there is such; else a hidden name made of the file's number,
  * which publish and discard find again by fstat(). That number is nobody else's
  * while the file exists. A builder that is killed leaves such a file behind.
  */
@@ -319,14 +315,13 @@ open_unnamed(const struct strata__folder *folder, int *ret_fd)
 
 	if (err != 0)
 		return -err;
-	fd = openat(folder->fd, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd >= 0) {
-		*ret_fd = fd;
-		return 0;
-	}
-	if (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)
+	fd = strata__os_open_unnamed(folder->fd);
+	if (fd == -EOPNOTSUPP)
 		return open_hidden(folder, ret_fd);
-	return -errno;
+	if (fd < 0)
+		return fd;
+	*ret_fd = fd;
+	return 0;
 }
 
 /* chown clears bits of the mode, so it goes first. */
@@ -398,21 +393,6 @@ strata__segment_write(const struct strata__folder *folder, int fd,
 				   NULL);
 }
 
-static int
-link_unnamed(const struct strata__folder *folder, int fd, const char *name)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (linkat(AT_FDCWD, path, folder->fd, name, AT_SYMLINK_FOLLOW) == 0)
-		return 0;
-	/* Without /proc (chroot): newer kernels allow this to everybody. */
-	if (errno == ENOENT &&
-	    linkat(fd, "", folder->fd, name, AT_EMPTY_PATH) == 0)
-		return 0;
-	return -errno;
-}
-
 int
 strata__segment_publish(const struct strata__folder *folder, int fd,
 			const char *name)
@@ -427,7 +407,7 @@ strata__segment_publish(const struct strata__folder *folder, int fd,
 	if (err != 0) {
 		err = -err;
 	} else if (st.st_nlink == 0) {
-		err = link_unnamed(folder, fd, name);
+		err = strata__os_link_unnamed(fd, folder->fd, name);
 	} else {
 		hidden_name(hidden, &st);
 		err = strata__os_rename_new(folder->fd, hidden, name);

@@ -6,15 +6,15 @@
 
 #include "layout.h"
 
-/* The folder of the segments: an O_PATH descriptor kept open, so that it works
- * after chroot and after privileges were dropped. */
+/* The folder of the segments: a descriptor of its place, kept open, so that it
+ * works after chroot and after privileges were dropped. */
 struct strata__folder {
 	int fd;
 	struct strata__file_id id;
 	char path[256];
 };
 
-/* STRATA_SHM_DIR (secure_getenv) or /dev/shm. 0 or an error told. */
+/* STRATA_SHM_DIR or /dev/shm. 0 or an error told. */
 int strata__folder_open(struct strata__folder *ret);
 void strata__folder_close(struct strata__folder *folder);
 /* Opens it once more, by its path, if the program has closed the descriptor.

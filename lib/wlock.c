@@ -6,7 +6,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -295,18 +294,10 @@ word_wait(struct strata__wlock *wlock, uint64_t deadline)
 static int
 mutex_wait(struct strata__wlock *wlock, uint64_t timeout_ns)
 {
-	struct timespec until;
 	int ret;
 
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += (time_t)(timeout_ns / 1000000000);
-	until.tv_nsec += (long)(timeout_ns % 1000000000);
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	atomic_fetch_add_explicit(&wlock->nr_waiting, 1, memory_order_relaxed);
-	ret = pthread_mutex_timedlock(&wlock->mutex, &until);
+	ret = strata__os_mutex_wait(&wlock->mutex, timeout_ns);
 	atomic_fetch_sub_explicit(&wlock->nr_waiting, 1, memory_order_relaxed);
 	if (ret == 0)
 		return 0;
