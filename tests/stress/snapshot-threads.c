@@ -81,7 +81,7 @@ main(void)
 	run.board = snapshot_board_new();
 	snapshot_create(run.options.store);
 	run_all(&run);
-	need(snapshot_board_judge(run.board), "see above");
+	need(snapshot_board_judge(run.board, &run.options), "see above");
 	snapshot_destroy(&run.options);
 	shm_end();
 	snapshot_board_free(run.board);

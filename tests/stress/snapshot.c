@@ -80,7 +80,7 @@ main(void)
 	run.board = snapshot_board_new();
 	snapshot_create(run.options.store);
 	nr_bad = run_all(&run);
-	right = snapshot_board_judge(run.board);
+	right = snapshot_board_judge(run.board, &run.options);
 	need(right && nr_bad == 0, "%u processes ended badly", nr_bad);
 	snapshot_destroy(&run.options);
 	shm_end();

@@ -16,6 +16,8 @@
 #define BETWEEN_TURNS   64
 /* Readers leave their sections; so a shortage ends. */
 #define SHORTAGE_NS (UINT64_C(20) * 1000 * 1000 * 1000)
+/* A busy machine gets that much more time for enough to happen. */
+#define PATIENCE_NS (UINT64_C(120) * 1000 * 1000 * 1000)
 
 struct pen {
 	struct strata_store *store;
@@ -303,15 +305,25 @@ buffers_free(struct pen *pen)
 }
 
 static bool
+is_over(const struct pen *pen, uint64_t end)
+{
+	uint64_t now = test_now_ns();
+
+	if (atomic_load_explicit(&pen->board->stop, memory_order_relaxed) != 0)
+		return true;
+	return now >= end &&
+	       (snapshot_board_is_enough(pen->board, pen->options) ||
+		now - end >= PATIENCE_NS);
+}
+
+static bool
 write_run(struct pen *pen)
 {
 	uint64_t end = test_now_ns() + pen->options->length_ns;
 	bool right = write_all(pen);
 
 	atomic_store_explicit(&pen->board->ready, 1, memory_order_release);
-	while (right && test_now_ns() < end &&
-	       atomic_load_explicit(&pen->board->stop, memory_order_relaxed) ==
-		       0)
+	while (right && !is_over(pen, end))
 		right = write_step(pen);
 	if (pen->session != NULL && !turn_session(pen))
 		right = false;

@@ -108,13 +108,21 @@ print(const struct snapshot_board *board)
 }
 
 bool
-snapshot_board_judge(const struct snapshot_board *board)
+snapshot_board_is_enough(const struct snapshot_board *board,
+			 const struct snapshot_options *options)
+{
+	return count(&board->sections) != 0 && count(&board->versions) > 1 &&
+	       (!options->regions || count(&board->crystallized) != 0);
+}
+
+bool
+snapshot_board_judge(const struct snapshot_board *board,
+		     const struct snapshot_options *options)
 {
 	print(board);
 	if (count(&board->violations) != 0 || count(&board->failures) != 0)
 		return false;
-	if (count(&board->sections) != 0 && count(&board->versions) > 1 &&
-	    count(&board->crystallized) != 0)
+	if (snapshot_board_is_enough(board, options))
 		return true;
 	printf("too little happened to say anything\n");
 	return false;

@@ -29,7 +29,7 @@ struct snapshot_options {
 	const char *store;
 	const char *folder; /* where the writer makes dimension files */
 	uint64_t seed;
-	uint64_t length_ns;  /* of the run */
+	uint64_t length_ns;  /* of the run, at least */
 	uint64_t section_ns; /* of the longest section */
 	uint32_t nr_layers;  /* of each main dimension, up to CONTENT_LAYERS */
 	bool regions;        /* crystallise, reload, load, unload */
@@ -56,8 +56,12 @@ struct snapshot_board {
 
 struct snapshot_board *snapshot_board_new(void);
 void snapshot_board_free(struct snapshot_board *board);
+/* Did enough happen for a run without violations to say anything? */
+bool snapshot_board_is_enough(const struct snapshot_board *board,
+			      const struct snapshot_options *options);
 /* Prints what was counted; did nothing go wrong, and did enough happen? */
-bool snapshot_board_judge(const struct snapshot_board *board);
+bool snapshot_board_judge(const struct snapshot_board *board,
+			  const struct snapshot_options *options);
 /* Count it, keep the first one's words, and stop the run. */
 void snapshot_violation(struct snapshot_board *board, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
@@ -78,7 +82,8 @@ bool snapshot_observe(struct strata_store *store, struct snapshot_board *board,
  * violation. */
 bool snapshot_read(struct strata_store *store, struct snapshot_board *board,
 		   const struct snapshot_options *options, uint64_t seed);
-/* Writes for the length of the run, then says stop. False after a failure. */
+/* Writes for the length of the run, and on a busy machine until enough has
+ * happened, but not for ever; then says stop. False after a failure. */
 bool snapshot_write(struct strata_store *store, struct snapshot_board *board,
 		    const struct snapshot_options *options);
 
