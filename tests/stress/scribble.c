@@ -208,6 +208,20 @@ replace(struct scribbler *s)
 	}
 }
 
+/* Not by truncate(2) and open(2) as they are: these wait, for 45 s, until whoever
+ * has a lease on the file gives it up, and that is the scribbler itself, by
+ * another of its things. */
+static void
+make_sized(const char *path, uint64_t size)
+{
+	int fd = open(path, O_CREAT | O_RDWR | O_NONBLOCK | O_CLOEXEC, 0644);
+
+	if (fd < 0)
+		return;
+	(void)!ftruncate(fd, (off_t)size);
+	close(fd);
+}
+
 /* More names than anybody needs, of users that there are not. */
 #define MANY 4000u
 
@@ -223,10 +237,8 @@ make_many(struct scribbler *s)
 		uid = 1000000 + (unsigned)(test_random(&s->random) % MANY);
 		sprintf(strstr(path, "-pins"), "-pins%u.0", uid);
 		if (i == 0)
-			(void)!link(own, path);
-		else
-			close(open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644));
-		(void)!truncate(path, (off_t)s->size);
+			(void)!link(own, path); /* fails if it is there */
+		make_sized(path, s->size);
 		if (i % 4 == 1)
 			unlink(path);
 	}
@@ -244,7 +256,7 @@ give_names_back(struct scribbler *s)
 
 /**** all of it ****/
 
-void
+bool
 scribble(struct scribbler *s)
 {
 	static void (*const things[])(struct scribbler *) = {
@@ -264,9 +276,10 @@ scribble(struct scribbler *s)
 		if (!choose(s)) {
 			if (s->name[0] != '\0')
 				give_names_back(s);
-			return;
+			return false;
 		}
 	things[test_random(&s->random) % nr](s);
+	return true;
 }
 
 void

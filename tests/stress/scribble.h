@@ -23,8 +23,8 @@ struct scribbler {
 	bool names;      /* modes, leases and names are harmed, too */
 };
 
-/* One harmful thing, chosen at random. */
-void scribble(struct scribbler *scribbler);
+/* One harmful thing, chosen at random. False: there was nothing to do it to. */
+bool scribble(struct scribbler *scribbler);
 /* Puts the sizes of all its segments right, and removes what is none. */
 void scribble_end(struct scribbler *scribbler);
 

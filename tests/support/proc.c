@@ -101,6 +101,24 @@ test_now_ns(void)
 	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+#define RUN_PATIENCE_NS (UINT64_C(240) * 1000 * 1000 * 1000)
+
+struct test_run
+test_run_begin(uint64_t length_ns)
+{
+	uint64_t end_ns = test_now_ns() + length_ns;
+
+	return (struct test_run){end_ns, end_ns + RUN_PATIENCE_NS};
+}
+
+bool
+test_run_goes_on(const struct test_run *run, bool is_enough)
+{
+	uint64_t now = test_now_ns();
+
+	return now < run->end_ns || (!is_enough && now < run->deadline_ns);
+}
+
 uint64_t
 test_random(uint64_t *state)
 {

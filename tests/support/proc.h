@@ -30,6 +30,17 @@ enum test_length test_length(void);
 bool test_is_sanitized(void);
 
 uint64_t test_now_ns(void);
+/*
+ * How long a run goes on: its length at least, and until enough happened to
+ * judge by. How long that takes is the matter of a machine that may be busy with
+ * other things; so the bound is a generous one, and who passes it fails by what
+ * he wanted to see.
+ */
+struct test_run {
+	uint64_t end_ns, deadline_ns;
+};
+struct test_run test_run_begin(uint64_t length_ns);
+bool test_run_goes_on(const struct test_run *run, bool is_enough);
 /* Random numbers that a seed repeats (splitmix64). */
 uint64_t test_random(uint64_t *state);
 /* STRATA_TEST_SEED or a new one; printed, so that a failure can be repeated. */
