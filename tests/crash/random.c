@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -336,9 +337,12 @@ is_enough(void)
 }
 
 static bool
-goes_on(const struct cast *cast, uint64_t end, uint64_t kills)
+goes_on(const struct cast *cast, const struct test_run *run, uint64_t kills)
 {
-	return !is_enough() || (test_now_ns() < end && cast->kills < kills);
+	bool enough = is_enough();
+
+	return test_run_goes_on(run, enough) &&
+	       (!enough || cast->kills < kills);
 }
 
 static void
@@ -385,22 +389,40 @@ clear_model(void)
 	atomic_store_explicit(&shared->stop, 0, memory_order_relaxed);
 }
 
+static bool
+has_read(unsigned reader)
+{
+	return atomic_load_explicit(&shared->readers[reader].sections,
+				    memory_order_relaxed) != 0;
+}
+
+/* A store may end when its readers have hardly begun. */
+static void
+let_the_faithful_read(void)
+{
+	struct test_run run = test_run_begin(0);
+
+	for (unsigned i = 0; i < NR_FAITHFUL; i++) {
+		while (!has_read(i) &&
+		       test_run_goes_on(&run, /* is_enough= */ false))
+			sched_yield();
+		need(has_read(i), "reader %u has read nothing", i);
+	}
+}
+
 /* The faithful were attached from the first to the last version. */
 static void
 end_all(struct cast *cast)
 {
 	memset(cast->stopped, 0, sizeof(cast->stopped));
 	judge_and_go_on(cast);
+	let_the_faithful_read();
 	judge(cast);
 	atomic_store_explicit(&shared->stop, 1, memory_order_relaxed);
 	resume_writers(cast);
 	for (unsigned i = 0; i < NR_PROCS; i++)
 		if (!is_dead(cast, i))
 			proc_join(&cast->procs[i]);
-	for (unsigned i = 0; i < NR_FAITHFUL; i++)
-		need(atomic_load_explicit(&shared->readers[i].sections,
-					  memory_order_relaxed) != 0,
-		     "reader %u has read nothing", i);
 	cast->orphans += proc_join_orphans();
 	judge(cast);
 	need(strata_destroy(store_is) == 0, "destroy");
@@ -417,7 +439,7 @@ is_full(void)
 }
 
 static void
-run_store(struct cast *cast, uint64_t end, uint64_t kills)
+run_store(struct cast *cast, const struct test_run *run, uint64_t kills)
 {
 	uint64_t most = cast->kills + KILLS_MAX;
 
@@ -428,7 +450,7 @@ run_store(struct cast *cast, uint64_t end, uint64_t kills)
 	create(cast);
 	for (unsigned i = 0; i < NR_PROCS; i++)
 		start(cast, i);
-	while (goes_on(cast, end, kills) && cast->kills < most && !is_full())
+	while (goes_on(cast, run, kills) && cast->kills < most && !is_full())
 		befall(cast);
 	end_all(cast);
 }
@@ -511,7 +533,7 @@ int
 main(void)
 {
 	uint64_t kills = number_from("STRATA_TEST_KILLS", UINT64_MAX);
-	uint64_t end = test_now_ns() + length_ns();
+	struct test_run run = test_run_begin(length_ns());
 	struct cast cast = {.kills = 0};
 	unsigned nr_stores = 0;
 
@@ -522,11 +544,12 @@ main(void)
 	shared = proc_shared(sizeof(*shared));
 	proc_adopt_orphans();
 	strata__broken = (unsigned)number_from("STRATA_TEST_BROKEN", 0);
-	for (; goes_on(&cast, end, kills); nr_stores++) {
-		run_store(&cast, end, kills);
+	for (; goes_on(&cast, &run, kills); nr_stores++) {
+		run_store(&cast, &run, kills);
 		remove_files();
 	}
 	report(&cast, nr_stores);
+	need(is_enough(), "too little happened");
 	rmdir(files);
 	shm_end();
 	return 0;

@@ -283,6 +283,7 @@ main(void)
 	struct result result = {.rounds = nr_rounds()};
 	uint64_t random = test_seed();
 	uint64_t before, start;
+	struct test_run run;
 	struct proc reader;
 
 	shm_begin();
@@ -293,8 +294,12 @@ main(void)
 	allow(&result, measure_snapshot(before));
 	proc_start(&reader, read_for_ever, name);
 	proc_hear(&reader, 'r');
+	run = test_run_begin(0);
 	start = test_now_ns();
 	for (unsigned i = 0; i < result.rounds; i++)
+		one_round(&reader, &random, before, &result);
+	/* Where a stop falls is chance. */
+	for (; test_run_goes_on(&run, result.inside != 0); result.rounds++)
 		one_round(&reader, &random, before, &result);
 	tell(&result, test_now_ns() - start);
 	need(result.inside > 0, "no stop was inside a section");

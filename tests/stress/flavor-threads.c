@@ -43,7 +43,8 @@ static struct {
 	const struct rcu_flavor_struct *flavor;
 	pthread_mutex_t mutex; /* of updaters */
 	_Atomic(struct node *) first;
-	uint64_t seed, until;
+	uint64_t seed;
+	struct test_run run;
 	_Atomic uint64_t walks, called, waited, deferred, freed, violations;
 } shared = {.mutex = PTHREAD_MUTEX_INITIALIZER};
 
@@ -67,12 +68,24 @@ node_deferred(void *node)
 	node_free(node);
 }
 
+static uint64_t
+count(_Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+static bool
+is_enough(void)
+{
+	return count(&shared.walks) != 0 && count(&shared.called) != 0 &&
+	       count(&shared.deferred) != 0 && count(&shared.waited) != 0;
+}
+
 static bool
 goes_on(void)
 {
-	return test_now_ns() < shared.until &&
-	       atomic_load_explicit(&shared.violations, memory_order_relaxed) ==
-		       0;
+	return count(&shared.violations) == 0 &&
+	       test_run_goes_on(&shared.run, is_enough());
 }
 
 /**** readers ****/
@@ -215,8 +228,8 @@ run(void)
 	pthread_t threads[NR_READERS + NR_UPDATERS], passing;
 	uintptr_t i;
 
-	shared.until =
-		test_now_ns() + lengths[test_length()] * 1000 * 1000 * 1000;
+	shared.run =
+		test_run_begin(lengths[test_length()] * 1000 * 1000 * 1000);
 	for (i = 0; i < NR_READERS + NR_UPDATERS; i++)
 		need(pthread_create(&threads[i], NULL,
 				    i < NR_READERS ? reader_main : updater_main,
@@ -247,9 +260,7 @@ end(void)
 	     "a node was freed under a reader");
 	need(atomic_load(&shared.freed) == called + deferred + waited,
 	     "%" PRIu64 " nodes were freed", atomic_load(&shared.freed));
-	need(atomic_load(&shared.walks) > 0 && called > 0 && deferred > 0 &&
-		     waited > 0,
-	     "each at least once");
+	need(is_enough(), "each at least once");
 	for (node = atomic_load(&shared.first); node != NULL; node = next) {
 		next = atomic_load(&node->next);
 		free(node);

@@ -43,7 +43,9 @@ static struct {
 	struct strata_store *store;
 	const struct rcu_flavor_struct *flavor;
 	struct cds_lfht *table;
-	uint64_t seed, until;
+	uint64_t seed;
+	struct test_run run;
+	bool until_seen; /* a violation is what it runs for */
 	_Atomic uint64_t reads, updates, freed, violations;
 } shared;
 
@@ -68,6 +70,20 @@ object_free(struct rcu_head *head)
 	memset(&object->alive, 0xdb, sizeof(object->alive));
 	atomic_fetch_add(&shared.freed, 1);
 	free(object);
+}
+
+/* Each layer was looked up, and replaced, some times over. */
+#define ENOUGH UINT64_C(1000)
+
+static bool
+goes_on(void)
+{
+	bool is_enough = !shared.until_seen &&
+			 atomic_load(&shared.reads) >= ENOUGH &&
+			 atomic_load(&shared.updates) >= ENOUGH;
+
+	return atomic_load(&shared.violations) == 0 &&
+	       test_run_goes_on(&shared.run, is_enough);
 }
 
 /**** readers ****/
@@ -105,8 +121,7 @@ reader_main(void *arg)
 	uint64_t random = shared.seed + (uintptr_t)arg;
 
 	shared.flavor->register_thread();
-	while (test_now_ns() < shared.until &&
-	       atomic_load(&shared.violations) == 0)
+	while (goes_on())
 		look_up(test_random(&random) % NR_LAYERS,
 			(unsigned)(test_random(&random) % 2000));
 	shared.flavor->unregister_thread();
@@ -153,8 +168,7 @@ updater_main(void *arg)
 	uint64_t random = shared.seed + 100 + (uintptr_t)arg;
 
 	shared.flavor->register_thread();
-	while (test_now_ns() < shared.until &&
-	       atomic_load(&shared.violations) == 0) {
+	while (goes_on()) {
 		uint64_t layer = test_random(&random) % NR_LAYERS;
 
 		/* Grace periods need no commits: most of them have none. */
@@ -194,7 +208,7 @@ run(uint64_t length_ns)
 	pthread_t threads[NR_READERS + NR_UPDATERS];
 	uintptr_t i;
 
-	shared.until = test_now_ns() + length_ns;
+	shared.run = test_run_begin(length_ns);
 	for (i = 0; i < NR_READERS + NR_UPDATERS; i++)
 		need(pthread_create(&threads[i], NULL,
 				    i < NR_READERS ? reader_main : updater_main,
@@ -237,7 +251,10 @@ end(const char *name)
 	need(strata_destroy(name) == 0, "destroy");
 }
 
-/* Whoever reads freed memory may also crash, or meet no end of the list. */
+/* Whoever reads freed memory may also crash, or meet no end of the list; the
+ * latter ends by the alarm. A run that saw nothing ends long before. */
+#define CONTROL_GUARD_S 300u
+
 static void
 control(struct proc *parent, void *arg)
 {
@@ -245,8 +262,9 @@ control(struct proc *parent, void *arg)
 	(void)arg;
 	begin(store_name("control"));
 	strata__broken = STRATA_NO_FLAVOR_GRACE;
-	alarm(20);
-	test_exit(run(UINT64_C(10) * 1000 * 1000 * 1000) ? 0 : 3);
+	shared.until_seen = true;
+	alarm(CONTROL_GUARD_S);
+	test_exit(run(0) ? 0 : 3);
 }
 
 int
@@ -269,6 +287,9 @@ main(void)
 	begin(store_name("flavor"));
 	need(run(lengths[test_length()] * 1000 * 1000 * 1000),
 	     "an object was freed under a reader");
+	need(atomic_load(&shared.reads) >= ENOUGH &&
+		     atomic_load(&shared.updates) >= ENOUGH,
+	     "too little happened");
 	end(store_name("flavor"));
 	printf("%llu lookups, %llu replacements, all freed after their grace "
 	       "periods\n",

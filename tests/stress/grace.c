@@ -128,14 +128,14 @@ sections_have_ended_after_it(struct strata_store *store, uint64_t seed)
 	struct member member = {.board = proc_shared(sizeof(struct board)),
 				.store = strata_name(store),
 				.seed = seed};
-	uint64_t end = test_now_ns() + snapshot_length_ns(1, 3, 30);
+	struct test_run run = test_run_begin(snapshot_length_ns(1, 3, 30));
 	uint64_t nr = 0, nr_open = 0;
 
 	for (; member.index < NR_READERS; member.index++)
 		proc_start(&readers[member.index], reader_main, &member);
 	for (unsigned i = 0; i < NR_READERS; i++)
 		await_inside(member.board, i);
-	for (; test_now_ns() < end; nr++)
+	for (; test_run_goes_on(&run, nr_open != 0); nr++)
 		nr_open += wait_for_open(store, member.board);
 	atomic_store_explicit(&member.board->stop, 1, memory_order_relaxed);
 	for (unsigned i = 0; i < NR_READERS; i++)

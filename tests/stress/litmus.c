@@ -39,7 +39,7 @@
 #define NR_LINES    48u
 #define MODE_ROUNDS UINT64_C(200000) /* of a variant that must hold */
 #define ENOUGH      1000u /* forbidden outcomes, of one that must not */
-#define GUARD_S     150u  /* seconds; a hanging test is ended */
+#define GUARD_S     400u  /* seconds; a hanging test is ended */
 #define FEWEST      UINT64_C(1000) /* rounds that say something */
 
 struct variant {
@@ -246,16 +246,29 @@ judge(struct litmus *litmus, uint64_t round, uint64_t pin)
 	litmus->forbidden += strata__pin_version(pin) != version;
 }
 
-/* Enough rounds to say that it holds, or enough outcomes to say it does not. */
+/* Does it say what is expected of its variant? Or, of one that must hold, that
+ * it does not: that will not change. */
 static bool
-is_enough(const struct litmus *litmus, uint64_t end)
+is_decided(const struct litmus *litmus)
+{
+	if (litmus->variant->forbidden_expected)
+		return litmus->forbidden != 0;
+	return litmus->forbidden != 0 ||
+	       (litmus->rounds >= FEWEST && litmus->stale != 0);
+}
+
+/* Enough rounds to say that it holds, or enough outcomes to say it does not; or
+ * the time is over, and it is decided. */
+static bool
+is_enough(const struct litmus *litmus, const struct test_run *run)
 {
 	if (litmus->forbidden >= ENOUGH)
 		return true;
 	if (!litmus->variant->forbidden_expected &&
-	    litmus->rounds >= MODE_ROUNDS)
+	    litmus->rounds >= MODE_ROUNDS && litmus->stale != 0)
 		return true;
-	return litmus->rounds % 256 == 0 && test_now_ns() > end;
+	return litmus->rounds % 256 == 0 &&
+	       !test_run_goes_on(run, is_decided(litmus));
 }
 
 /* The store's version is the round; version 1 is that of an empty store. */
@@ -263,10 +276,10 @@ static void
 write_rounds(struct litmus *litmus, struct strata_store *store,
 	     struct strata__slot *slot)
 {
-	uint64_t end = test_now_ns() + litmus->limit_ns;
+	struct test_run run = test_run_begin(litmus->limit_ns);
 	uint64_t random = litmus->seed, pin;
 
-	for (uint64_t round = 1; !is_enough(litmus, end); round++) {
+	for (uint64_t round = 1; !is_enough(litmus, &run); round++) {
 		need(await(litmus->bench, &litmus->bench->ready, round),
 		     "ready");
 		pin = writer_round(litmus, store, slot, round, &random);
