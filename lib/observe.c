@@ -219,6 +219,7 @@ strata__look_block(struct strata__look *look, uint64_t ref, uint64_t offset,
 	code = pool_file(look, block.class_, &fd);
 	if (code != 0)
 		return file_lost(look, ref, code);
+	STRATA_TESTPOINT("observe.placed");
 	code = bytes_read(look, fd, buffer, size,
 			  STRATA_POOL_BLOCKS + block.index * class_->stride +
 				  offset,

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "../support/proc.h"
 #include "attached.h"
 
 /* What a writer does while an observer copies: at the passages of a point that
@@ -418,6 +419,97 @@ Test(observer, survives_a_pool_that_shrinks)
 	act_at("observe.copied", 2, 1, remove_and_shrink);
 	cr_expect_eq(strata_copy(store, 1, 0, 0, &copy), STRATA_ENOLAYER);
 	cr_expect_eq(meanwhile.attempts, 2);
+}
+
+/**** while the next life of a block begins ****/
+
+static struct {
+	unsigned placed; /* blocks that are still to be found before it begins */
+	unsigned taken;  /* blocks that the writer takes before it dies */
+	bool freed, done, ended;
+} next_life;
+
+static void
+die_taking(const char *name)
+{
+	if (is_point(name, "pool.take.dated") && next_life.taken-- == 0)
+		proc_die();
+}
+
+static void
+take_again(struct proc *parent, void *arg)
+{
+	static char data[100000];
+	struct strata_txn *txn;
+
+	(void)parent;
+	(void)arg;
+	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
+	memset(data, 'c', sizeof(data));
+	strata__testpoint = die_taking;
+	need(strata_txn_begin(store, &txn) == 0 &&
+		     strata_put(txn, 1, 0, NULL, data, sizeof(data), 0) == 0 &&
+		     strata_txn_commit(txn, NULL) == 0,
+	     "put");
+}
+
+/* What was found is freed before it is copied, and behind the copy somebody dies
+ * who has just begun to take it. */
+static void
+begin_next_life(const char *name)
+{
+	struct proc writer;
+
+	if (next_life.done)
+		return;
+	if (!next_life.freed) {
+		if (!is_point(name, "observe.placed") || next_life.placed-- > 0)
+			return;
+		next_life.freed = true;
+		strata__testpoint = NULL;
+		replace();
+		strata__testpoint = begin_next_life;
+	} else if (is_point(name, "observe.copied")) {
+		next_life.done = true;
+		proc_start(&writer, take_again, NULL);
+		next_life.ended = proc_wait(&writer) == 0;
+	}
+}
+
+static void
+observe_next_life(unsigned placed, unsigned taken)
+{
+	struct strata_copy *copy;
+
+	put(1, 0, 'a', 100000);
+	memset(&next_life, 0, sizeof(next_life));
+	next_life.placed = placed;
+	next_life.taken = taken;
+	strata__testpoint = begin_next_life;
+	copy = copy_of(store, 1, 0);
+	strata__testpoint = NULL;
+	cr_assert(next_life.done);
+	/* The one that died committed nothing. */
+	cr_expect(next_life.ended ?
+			  is_filled(copy->data, 'c', 100000) :
+			  copy->entry.size == 200000 &&
+				  is_filled(copy->data, 'b', 200000),
+		  "%u blocks found, %u taken", placed, taken);
+	strata_copy_free(copy);
+}
+
+/* A record that says that its block is in use says since when: the observer does
+ * not take the next life of a block for the one that it was looking for. */
+Test(observer, is_not_deceived_by_a_life_that_begins)
+{
+	for (unsigned placed = 0; placed < 3; placed++) {
+		unsigned taken = 0;
+
+		do
+			observe_next_life(placed, taken++);
+		while (!next_life.ended);
+		cr_expect_gt(taken, 2, "a node and a content at least");
+	}
 }
 
 static void

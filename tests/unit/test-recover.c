@@ -237,6 +237,52 @@ Test(recover, a_readers_version_is_kept)
 	expect_recovery("with a reader");
 }
 
+static void
+change_one(void)
+{
+	struct strata_txn *txn = txn_begin();
+	char data[5000];
+
+	memset(data, 'n', sizeof(data));
+	must(strata_put(txn, 1, 0, NULL, data, sizeof(data), 0));
+	(void)strata_txn_commit(txn, NULL);
+}
+
+/* What a reader's version keeps, after a death at that point and the recovery. */
+static void
+expect_nothing_more_is_kept(const char *point, void (*work)(void))
+{
+	struct strata_reader *reader = reader_open(store);
+	uint64_t kept;
+
+	must(strata_read_lock(reader));
+	put(3, 0, 'c', 10); /* the reader's is not the last one */
+	must(strata_gc(store, NULL));
+	kept = stats_now().retired;
+	die_in(point, work);
+	must(strata_gc(store, NULL)); /* recovers, too */
+	cr_expect_eq(stats_now().retired, kept, "%s", point);
+	must(strata_read_unlock(reader));
+	must(strata_reader_close(reader));
+	expect_recovery(point);
+}
+
+/* The life that a dead writer was about to begin is younger than any reader; by
+ * the birth of the life before it would be kept for who has nothing of it. */
+Test(recover, what_was_just_being_taken_is_kept_for_nobody)
+{
+	static const char *const points[] = {
+		"pool.take.popped",   "pool.take.dated", "pool.take.measured",
+		"pool.take.born",     "pool.take.allocated",
+		"edit.commit.root-stored",
+	};
+
+	put(1, 0, 'b', 5000); /* so that blocks have had a life */
+	must(strata_gc(store, NULL));
+	for (unsigned i = 0; i < sizeof(points) / sizeof(points[0]); i++)
+		expect_nothing_more_is_kept(points[i], change_one);
+}
+
 /**** regions ****/
 
 static void
@@ -274,6 +320,13 @@ Test(recover, a_load_that_died)
 		expect_recovery(points[i]);
 		expect_loaded_or_not(points[i]);
 	}
+}
+
+/* The same of regions. */
+Test(recover, a_region_that_was_just_being_published_is_kept_for_nobody)
+{
+	expect_nothing_more_is_kept("segtab.publish.born", load);
+	expect_nothing_more_is_kept("segtab.publish.allocated", load);
 }
 
 static void
