@@ -165,10 +165,12 @@ check_ours(struct strata_store *store, const char *directory)
 /*
  * The order matters: what others have begun is revoked, then ours is begun, then
  * we see that the store is ours. So a crystallise of a former store is revoked,
- * or sees that its store is gone, or was done before a newer one began.
+ * or sees that its store is gone, or was done before a newer one began. The look
+ * before is a courtesy: who knows that his store is gone revokes nobody.
  */
 static int
-file_write(struct crystal *crystal, const char *directory, const char *path)
+file_try(struct crystal *crystal, const char *directory, const char *path,
+	 bool *ret_revoked)
 {
 	const struct strata__geometry *geometry =
 		crystal->store->space.geometry;
@@ -179,8 +181,11 @@ file_write(struct crystal *crystal, const char *directory, const char *path)
 		.revoke = true,
 	};
 	struct strata__newfile file;
-	int ret = strata__newfile_open(path, &wish, &file);
+	int ret = check_ours(crystal->store, directory);
 
+	STRATA_TESTPOINT("crystallize.file-ours");
+	if (ret == 0)
+		ret = strata__newfile_open(path, &wish, &file);
 	if (ret != 0)
 		return ret;
 	ret = check_ours(crystal->store, directory);
@@ -195,7 +200,30 @@ file_write(struct crystal *crystal, const char *directory, const char *path)
 		return ret;
 	}
 	STRATA_TESTPOINT("crystallize.file-written");
-	return strata__newfile_finish(&file);
+	ret = strata__newfile_finish(&file);
+	*ret_revoked = ret == -ENOENT;
+	return ret;
+}
+
+/* Who was stopped in a former store between its look and what it revokes does so
+ * once, and learns then that its store is gone; so that many of these would have
+ * to be in the way of one file. */
+#define FILE_TRIES 16
+
+/* The store may be a former one, or another one has this directory by now: the
+ * next attempt sees that before it does anything. If it is ours it was a former
+ * one that revoked us, and we begin anew. */
+static int
+file_write(struct crystal *crystal, const char *directory, const char *path)
+{
+	bool revoked = true;
+	int ret = 0;
+
+	for (unsigned i = 0; i < FILE_TRIES && revoked; i++) {
+		revoked = false;
+		ret = file_try(crystal, directory, path, &revoked);
+	}
+	return ret;
 }
 
 /* Who lost its pin may have copied what was no more: such an image is neither

@@ -299,6 +299,69 @@ stop_everywhere(void)
 	       nr);
 }
 
+/**** one that was stopped, and goes on in the middle of the newer one ****/
+
+static struct proc *former;
+
+static void
+let_former_go_on(const char *point)
+{
+	if (strcmp(point, "crystallize.file-written") != 0)
+		return;
+	strata__testpoint = NULL;
+	proc_say(former, 'b');
+	proc_join(former);
+}
+
+/* It may take away what the newer one is writing: then that one writes again. */
+static void
+one_overlap(const char *point, bool by_hand)
+{
+	const struct stop this = {point, by_hand, /* forget= */ false};
+	struct strata_store *store;
+	struct proc child;
+
+	stop = &this;
+	create();
+	store = attach();
+	crystal_put(store, CRYSTAL, 1);
+	need(strata_detach(store) == 0, "detach");
+	proc_start(&child, be_stopped, NULL);
+	proc_hear(&child, 'a');
+	if (by_hand)
+		shm_clear();
+	else
+		need(strata_destroy(STORE) == 0, "destroy");
+	create();
+	store = attach();
+	crystal_put(store, CRYSTAL, 3);
+	former = &child;
+	strata__testpoint = let_former_go_on;
+	need(strata_crystallize(store, CRYSTAL) == 0,
+	     "a former store's crystallise, which was stopped at %s, is in the "
+	     "way of the newer one's",
+	     point);
+	strata__testpoint = NULL;
+	need(crystal_read(directory, CRYSTAL) == 3, "its own file");
+	need(crystal_temporaries(directory) == 0, "a temporary file is left");
+	need(strata_detach(store) == 0, "detach");
+	need(strata_destroy(STORE) == 0, "destroy");
+}
+
+static void
+overlap(void)
+{
+	static const char *const points[] = {
+		"crystallize.sealed", "crystallize.file-ours",
+		"newfile.open.created", "crystallize.file-written",
+		"newfile.finish.synced"};
+
+	for (size_t i = 0; i < sizeof(points) / sizeof(*points); i++)
+		for (int by_hand = 0; by_hand < 2; by_hand++)
+			one_overlap(points[i], by_hand != 0);
+	printf("a former store's crystallise that goes on is in nobody's way\n");
+}
+
 int
 main(void)
 {
@@ -314,6 +377,7 @@ main(void)
 	need(mkdtemp(base) != NULL, "mkdtemp: %s", strerror(errno));
 	snprintf(directory, sizeof(directory), "%s/directory", base);
 	stop_everywhere();
+	overlap();
 	create();
 	kill_many(deaths, &random);
 	expect_survives();

@@ -7,6 +7,7 @@
 
 #include "attached.h"
 #include "hash.h"
+#include "newfile.h"
 
 TestSuite(crystallize, .init = store_setup, .fini = store_teardown,
 	  .timeout = 60);
@@ -594,6 +595,38 @@ Test(crystallize_dir, a_file_that_cannot_be_written_fails_it)
 	rmdir(own_path());
 	must(strata_crystallize(store, 9));
 	cr_expect(has(9, 1, 'b', 100));
+}
+
+static unsigned revocations;
+
+static void
+revoke_file(const char *point)
+{
+	if (!is_point(point, "crystallize.file-written") || revocations == 0)
+		return;
+	revocations--;
+	must(strata__newfile_revoke(own_path()));
+}
+
+/* By who believed that the directory was his; but not for ever. */
+Test(crystallize_dir, a_file_that_is_revoked_is_written_again)
+{
+	three_layers();
+	revocations = 3;
+	strata__testpoint = revoke_file;
+	must(strata_crystallize(store, 9));
+	cr_expect_eq(revocations, 0);
+	cr_expect_eq(access(own_path(), F_OK), 0);
+	cr_assert_eq(unlink(own_path()), 0);
+	put(9, 1, 'x', 100);
+	revocations = 1000;
+	expect_error(strata_crystallize(store, 9), -ENOENT, "newer writer");
+	cr_expect_gt(revocations, 900, "it gave up");
+	cr_expect_eq(access(own_path(), F_OK), -1);
+	cr_expect_eq(dimension_now(9).state, STRATA_DIMENSION_HYBRID);
+	strata__testpoint = NULL;
+	must(strata_crystallize(store, 9));
+	expect_clean();
 }
 
 /**** damage ****/
