@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -296,27 +297,57 @@ ruin_open(struct ruin *ruin, const char *name)
 					  ruin->folder.path, ruin->file);
 	ret = strata__os_pread(ruin->fd, &ruin->head, sizeof(ruin->head), 0);
 	ruin->has_id = ret == 0 && ruin->head.magic == STRATA_MAGIC;
+	STRATA_TESTPOINT("destroy.ruin-opened");
 	return 0;
 }
 
-/* Whoever is idle in it learns that it is gone. */
+/* The kernel looks at the word through the mapping, and refuses where there is
+ * nothing; this process does not look. */
+static void
+ruin_wake(const struct ruin *ruin, uint64_t at)
+{
+	uint64_t page = at & ~(uint64_t)(STRATA_PAGE - 1);
+	void *map;
+
+	if (strata__os_map(ruin->fd, page, STRATA_PAGE, /* writable= */ false,
+			   &map) != 0)
+		return;
+	strata__os_futex_wake((char *)map + (at - page), INT_MAX);
+	strata__os_unmap(map, STRATA_PAGE);
+}
+
+/*
+ * Whoever is idle in it learns that it is gone. As strata__space_mark_dead()
+ * does it, but by reads and writes of the file: its owner may cut it off at any
+ * time, and where it is mapped that is the end of whoever touches it, root, say.
+ * Nobody changes the words meanwhile, as it was asked that nobody has it for
+ * writing. A write behind the end makes a hole in a file that goes anyhow.
+ */
 static void
 ruin_mark_dead(const struct ruin *ruin)
 {
 	const uint64_t at = offsetof(struct strata__catalog, hot);
-	struct strata__space space = {.catalog = NULL};
-	void *map;
+	const uint64_t counter_at =
+		at + offsetof(struct strata__hot, commit_counter);
+	uint64_t version;
+	uint32_t counter;
 
 	if (!ruin->has_id || ruin->head.kind != STRATA_KIND_CATALOG ||
 	    ruin->head.layout_major != STRATA_LAYOUT_MAJOR ||
-	    (uint64_t)ruin->st.st_size < at + sizeof(struct strata__hot))
+	    strata__os_pread(ruin->fd, &version, sizeof(version),
+			     at + offsetof(struct strata__hot, version)) != 0 ||
+	    strata__os_pread(ruin->fd, &counter, sizeof(counter), counter_at) !=
+		    0)
 		return;
-	if (strata__os_map(ruin->fd, /* offset= */ 0, at + STRATA_PAGE,
-			   /* writable= */ true, &map) != 0)
-		return;
-	space.catalog = map;
-	strata__space_mark_dead(&space);
-	strata__os_unmap(map, at + STRATA_PAGE);
+	version |= STRATA_VERSION_DEAD;
+	counter++;
+	(void)strata__os_pwrite(ruin->fd, &version, sizeof(version),
+				at + offsetof(struct strata__hot, version));
+	STRATA_TESTPOINT("destroy.ruin-marked");
+	(void)strata__os_pwrite(ruin->fd, &counter, sizeof(counter),
+				counter_at);
+	STRATA_TESTPOINT("destroy.ruin-counted");
+	ruin_wake(ruin, counter_at);
 }
 
 static int

@@ -596,6 +596,47 @@ Test(destroy_forced, tells_idle_readers)
 	must(strata_detach(idle));
 }
 
+static const char *cut_at;
+
+static void
+cut_catalog(const char *name)
+{
+	int fd;
+
+	if (cut_at == NULL || !is_point(name, cut_at))
+		return;
+	cut_at = NULL;
+	fd = openat(folder.fd, "strata." STORE, O_RDWR | O_CLOEXEC);
+	cr_assert(fd >= 0 && ftruncate(fd, 0) == 0);
+	close(fd);
+}
+
+/* Root destroys what is another's by force, and that one cuts off what root
+ * looks at: root does not die of it. */
+Test(destroy_forced, does_not_need_the_catalog_to_stay_as_long_as_it_is)
+{
+	static const char *const points[] = {"destroy.ruin-opened",
+					     "destroy.ruin-marked",
+					     "destroy.ruin-counted"};
+
+	const struct strata_config config = store_config(16 * MIB);
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (i != 0) {
+			must(strata_create(STORE, &config));
+			store = store_attach(STRATA_WRITE);
+		}
+		detach_store();
+		patch_catalog(offsetof(struct strata__head, boot_id), 99);
+		cut_at = points[i];
+		strata__testpoint = cut_catalog;
+		must(strata_destroy_forced(STORE));
+		strata__testpoint = NULL;
+		cr_expect_null(cut_at, "%s", points[i]);
+		cr_expect_eq(folder_files(false), 0);
+	}
+}
+
 Test(destroy_forced, does_not_know_whose_segments_are_without_an_id)
 {
 	unsigned files = folder_files(false);
