@@ -22,8 +22,9 @@ _Static_assert(sizeof(_Atomic uint64_t) == 8, "atomics are as large as plain");
 
 #define STRATA_LAYOUT_MAJOR 2
 /* 1: whoever makes a store holds STRATA_LOCK_MAKING.
- * 2: commits say whose they are (struct strata__author). */
-#define STRATA_LAYOUT_MINOR 2
+ * 2: commits say whose they are (struct strata__author).
+ * 3: the number in a name of pins need not be their user's (pins-own.c). */
+#define STRATA_LAYOUT_MINOR 3
 
 #define STRATA_MAGIC UINT64_C(0x0a61746172745301) /* "\1Strata\n" */
 

@@ -22,7 +22,8 @@
  */
 
 /* Is it "<uid>.<suffix>", behind the common part of the names? Whose it really
- * is the kernel says: in a user namespace ids are others. */
+ * is the kernel says: in a user namespace ids are others, and where somebody had
+ * taken a user's names the number is any (pins-own.c). */
 static bool
 is_pins_name(const char *tail)
 {
@@ -34,6 +35,18 @@ is_pins_name(const char *tail)
 		return false;
 	snprintf(canonical, sizeof(canonical), "%u.%u", uid, suffix);
 	return strcmp(canonical, tail) == 0;
+}
+
+bool
+strata__pins_is_name(const struct strata__id *id, const char *file)
+{
+	char pattern[STRATA_SEGMENT_NAME];
+	size_t length;
+
+	strata__segment_name_pins(pattern, id, 0, 0);
+	length = strlen(pattern) - strlen("0.0");
+	return strncmp(file, pattern, length) == 0 &&
+		is_pins_name(file + length);
 }
 
 /* Whoever may not read the store has no readers in it, whatever files he makes.

@@ -231,13 +231,10 @@ pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
 }
 
 static int
-pins_open(struct strata__space *space, uint32_t suffix, int *ret_fd)
+pins_open(struct strata__space *space, const char *name, int *ret_fd)
 {
-	char name[STRATA_SEGMENT_NAME];
-	int ret;
+	int ret = pins_open_ours(space, name, ret_fd);
 
-	strata__segment_name_pins(name, &space->id, geteuid(), suffix);
-	ret = pins_open_ours(space, name, ret_fd);
 	if (ret != -ENOENT)
 		return ret;
 	ret = pins_build(space, name);
@@ -335,25 +332,50 @@ chunk_clear(struct strata__chunk *chunk)
 	}
 }
 
+struct claim {
+	struct strata__rcu *rcu;
+	struct strata__chunk *chunk;
+	bool inheritable;
+};
+
 static int
-chunk_claim_in(struct strata__rcu *rcu, uint32_t suffix, bool inheritable,
-	       struct strata__chunk *chunk)
+chunk_claim_in(const char *name, void *arg)
 {
+	const struct claim *claim = arg;
+	struct strata__rcu *rcu = claim->rcu;
+	struct strata__chunk *chunk = claim->chunk;
 	struct stat st;
 	int fd, ret;
 
-	ret = pins_open(rcu->space, suffix, &fd);
+	ret = pins_open(rcu->space, name, &fd);
 	if (ret != 0)
 		return ret;
 	if (fstat(fd, &st) == 0)
 		chunk->inode = st.st_ino;
 	ret = chunk_lock(rcu->space->geometry, fd, &chunk->first);
 	if (ret == 0)
-		ret = chunk_map(chunk, fd, inheritable);
+		ret = chunk_map(chunk, fd, claim->inheritable);
 	/* From here on the mapping is what keeps the lock. */
 	close(fd);
 	if (ret == 0)
 		chunk_clear(chunk);
+	return ret;
+}
+
+/* Under the usual names, so that the processes of a user find the same ones. */
+static int
+chunk_claim_usual(struct claim *claim)
+{
+	const struct strata__id *id = &claim->rcu->space->id;
+	char name[STRATA_SEGMENT_NAME];
+	int ret = -EAGAIN;
+
+	for (uint32_t suffix = 0; suffix < STRATA_PINS_SUFFIXES &&
+				  (ret == -EAGAIN || ret == -EEXIST);
+	     suffix++) {
+		strata__segment_name_pins(name, id, geteuid(), suffix);
+		ret = chunk_claim_in(name, claim);
+	}
 	return ret;
 }
 
@@ -362,6 +384,7 @@ strata__chunk_claim(struct strata__rcu *rcu, bool inheritable,
 		    struct strata__chunk **ret_chunk)
 {
 	struct strata__chunk *chunk = calloc(1, sizeof(*chunk));
+	struct claim claim = { rcu, chunk, inheritable };
 	int ret = -EAGAIN;
 
 	if (chunk == NULL)
@@ -374,17 +397,16 @@ strata__chunk_claim(struct strata__rcu *rcu, bool inheritable,
 		free(chunk);
 		return ret;
 	}
-	for (uint32_t suffix = 0; suffix < STRATA_PINS_SUFFIXES; suffix++) {
-		ret = chunk_claim_in(rcu, suffix, inheritable, chunk);
-		if (ret == 0) {
-			*ret_chunk = chunk;
-			return 0;
-		}
-		if (ret != -EAGAIN && ret != -EEXIST)
-			break;
+	ret = chunk_claim_usual(&claim);
+	if (ret == -EAGAIN || ret == -EEXIST)
+		ret = strata__pins_elsewhere(rcu->space, chunk_claim_in,
+					     &claim);
+	if (ret == 0) {
+		*ret_chunk = chunk;
+		return 0;
 	}
 	free(chunk);
-	if (ret == -EAGAIN || ret == -EEXIST)
+	if (ret == -EAGAIN)
 		return strata__fail(
 			STRATA_EREADERS,
 			"store '%s' has no reader slot left for user %u: %u "

@@ -67,6 +67,19 @@ bool strata__pins_are_followed(const struct strata__geometry *geometry,
 bool strata__pins_will_be_followed(const struct strata__space *space,
 				   const struct stat *st);
 
+/* Has that file of the folder the name of a pins segment of the store? */
+bool strata__pins_is_name(const struct strata__id *id, const char *file);
+/*
+ * For who finds no slot under the usual names of its user's segments: calls claim
+ * with the names of others of its user, and if somebody else has one of the usual
+ * ones and the user has less than its share of segments, with a new name. claim
+ * returns 0, -EAGAIN (no slot is free in it), -EEXIST (it is none of ours), or
+ * what it told; a segment that is not there it makes. 0, -EAGAIN, or told.
+ */
+int strata__pins_elsewhere(struct strata__space *space,
+			   int (*claim)(const char *name, void *arg),
+			   void *arg);
+
 int strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space);
 void strata__rcu_fini(struct strata__rcu *rcu);
 

@@ -51,6 +51,7 @@ part_of_name(const struct strata__id *id, const char *file)
 	char canonical[STRATA_SEGMENT_NAME] = "";
 	struct part part = {0, 0};
 	unsigned uid, suffix;
+	uint64_t number;
 
 	if (strcmp(tail, "lock") == 0) {
 		part.kind = STRATA_KIND_LOCK;
@@ -66,6 +67,10 @@ part_of_name(const struct strata__id *id, const char *file)
 	} else if (sscanf(tail, "pins%u.%u", &uid, &suffix) == 2) {
 		part.kind = STRATA_KIND_PINS;
 		strata__segment_name_pins(canonical, id, uid, suffix);
+	} else if (sscanf(tail, "turn%u.%" SCNu64, &uid, &number) == 2) {
+		/* Of somebody who makes pins, with their head. */
+		part.kind = STRATA_KIND_PINS;
+		strata__segment_name_turn(canonical, id, uid, number);
 	}
 	if (strcmp(canonical, file) != 0)
 		part.kind = 0;

@@ -204,6 +204,16 @@ strata__segment_name_pins(char *buf, const struct strata__id *id, uint32_t uid,
 	name_part(buf, id, part);
 }
 
+void
+strata__segment_name_turn(char *buf, const struct strata__id *id, uint32_t uid,
+			  uint64_t number)
+{
+	char part[48];
+
+	snprintf(part, sizeof(part), "turn%" PRIu32 ".%" PRIu64, uid, number);
+	name_part(buf, id, part);
+}
+
 static bool
 hex_digit(char c, uint8_t *value)
 {

@@ -37,6 +37,9 @@ void strata__segment_name_region(char *buf, const struct strata__id *id,
 				 uint64_t generation);
 void strata__segment_name_pins(char *buf, const struct strata__id *id,
 			       uint32_t uid, uint32_t suffix);
+/* "-turn<uid>.<number>": see pins-own.c. */
+void strata__segment_name_turn(char *buf, const struct strata__id *id,
+			       uint32_t uid, uint64_t number);
 
 /* The id in the name of a segment that is no catalog; false: it is no such
  * name. */
