@@ -51,8 +51,10 @@ test -z "$SANITIZERS$COVERAGE" ||
 valgrind --tool=callgrind --callgrind-out-file=/dev/null true \
 	>/dev/null 2>&1 || skip 'valgrind cannot be used here'
 
-libc=$(getconf GNU_LIBC_VERSION 2>/dev/null || echo 'other libc')
-build="$(uname -m); $($CC --version | sed "1s,^[^ ]* (,gcc (,;1q"); $CFLAGS; $libc"
+# Of what the programs are for, which need not be this machine with its libc.
+libc=$(printf '#include <features.h>\nglibc __GLIBC__.__GLIBC_MINOR__\n' |
+	$CC -E -P - 2>/dev/null | sed -n 's/ *\. */./;$p')
+build="$($CC -dumpmachine | sed 's/-.*//'); $($CC --version | sed "1s,^[^ ]* (,gcc (,;1q"); $CFLAGS; $libc"
 known=$(sed -n 's/^# build: //p' "$FIGURES")
 if test "$RECORD" != yes && test "$build" != "$known"; then
 	echo "figures are of:  $known"
