@@ -14,14 +14,9 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # Whatever a writer goes through. Not here: region and file, which write by
-<<<<<<< HEAD
 # os-file; txn, pressure and progress, which write to private memory; the
-# readers' rooms (rcu, reader, flavor, fork, pins, scan), which write to the pins
-=======
-# os.c; txn, pressure and progress, which write to private memory; the readers'
-# rooms (rcu, reader, flavor, fork, pins, pins-own, scan), which write to the pins
->>>>>>> fcffc25 (pins: who takes all names of a user keeps nobody out)
-# of their own process; observe and copy, which write nothing.
+# readers' rooms (rcu, reader, flavor, fork, pins, pins-own, scan), which write to
+# the pins of their own process; observe and copy, which write nothing.
 rooms='block commit create crystallize destroy dimension directory edit gc
 	install load newfile orphans os os-file os-lock os-memory pool
 	pool-hints pool-size reclaim recover remains segment segtab space
