@@ -39,6 +39,7 @@ static char folder[96];
 /* What happened, in memory that all share. */
 static struct counts {
 	_Atomic uint64_t done, refused, regions, deaths, walks, touched;
+	_Atomic uint64_t full; /* operations after which little was left */
 	_Atomic uint32_t stop;
 } *counts;
 
@@ -174,6 +175,9 @@ write_round(struct proc *parent, void *arg)
 		need(is_answer(code), "an operation gave %d", code);
 		count(strata__is_shortage(code) ? &counts->refused
 						: &counts->done);
+		if (strata__count(&writer->store->space.catalog->counters
+					   .reserved) > LIMIT / 100 * 95)
+			count(&counts->full);
 		if (strata__is_shortage(code) && draw(writer, 3) == 0)
 			(void)remove_some(writer, draw(writer, 8) == 0);
 	}
@@ -386,12 +390,13 @@ init_writers(struct writer *writers)
 	}
 }
 
-/* The peak is the watch's to say, at the end; that room was refused says that it
- * was reached. */
+/* How much was taken at most is the watch's to say, at the end; it looks every
+ * now and then, so the store is to have been full some times. */
 static bool
 is_enough(void)
 {
-	return counts->refused > 0 && counts->regions > 0 && counts->walks > 0;
+	return counts->refused > 0 && counts->regions > 0 &&
+	       counts->walks > 0 && counts->full > 100;
 }
 
 /* One after the other in each place, until the time is over. */
