@@ -132,7 +132,7 @@ check_idle(struct strata_store *store)
 				    "first");
 	cds_list_for_each_entry(page, &store->reader_pages, node)
 		for (unsigned i = 0; i < STRATA_PAGE_READERS; i++)
-			if (page->readers[i].depth != 0)
+			if (page->readers[i].pin != 0)
 				return strata__fail(
 					STRATA_EINVAL,
 					"a reader is inside a section: unlock "

@@ -371,7 +371,8 @@ is_done(struct crystal *crystal)
 		return 1;
 	node = strata__tree_dimnode(
 		space->window,
-		strata__tree_slot(space->window, crystal->reader->root,
+		strata__tree_slot(space->window,
+				  strata__reader_root(crystal->reader),
 				  crystal->info.id));
 	if (node->region == 0 || node->region > space->geometry->nr_segments)
 		return 0;

@@ -107,10 +107,12 @@ prepare_reader(struct strata_store *store, struct strata__reader_page *page,
 	struct strata__slot *slot;
 
 	/* Other threads do not exist in the child, and nobody there would end
-	 * their sections. */
-	if (atomic_load_explicit(&reader->thread, memory_order_relaxed) !=
+	 * their sections. acquire: a section of another thread is not seen
+	 * without its thread; see lock_handed_over(). */
+	if (__atomic_load_n(&reader->pin, __ATOMIC_ACQUIRE) == 0 ||
+	    __atomic_load_n(&reader->thread, __ATOMIC_RELAXED) !=
 		    strata__thread() ||
-	    reader->pin == 0 || !heir_slot(store, &chunk, &slot))
+	    !heir_slot(store, &chunk, &slot))
 		return;
 	if (!heir_pin(slot, reader)) {
 		chunk->used &= ~(1u << (slot - chunk->slots));
@@ -205,9 +207,10 @@ adopt_sections(struct strata_store *store)
 			unsigned i = (unsigned)__builtin_ctz(left);
 
 			page->readers[i] = page->inherited[i];
-			atomic_store_explicit(&page->readers[i].thread,
-					      strata__thread(),
-					      memory_order_relaxed);
+			/* It counts its sections anew, in its slot. */
+			page->readers[i].sample_at = 0;
+			__atomic_store_n(&page->readers[i].thread,
+					 strata__thread(), __ATOMIC_RELAXED);
 			strata__slot_sign(page->readers[i].slot);
 		}
 }

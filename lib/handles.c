@@ -27,6 +27,7 @@ handle_fill(struct strata_store *store, struct strata_reader *reader,
 	reader->chunk = chunk;
 	reader->slot = slot;
 	reader->hot = &store->space.catalog->hot;
+	strata__reader_ways(reader);
 }
 
 static struct strata__reader_page *
@@ -191,7 +192,7 @@ strata_reader_close(struct strata_reader *reader)
 
 	if (reader == NULL)
 		return 0;
-	if (reader->depth != 0)
+	if (reader->pin != 0)
 		return strata__fail(STRATA_EINVAL,
 				    "the reader is inside a section: unlock "
 				    "first");

@@ -15,7 +15,7 @@
  * one instruction more for that: the read lock, where the section number is at
  * hand, compares that with the number of the next section that is to be looked
  * at; and a lookup that is due takes the slow way that one in a store with
- * unmapped regions takes, by the same flag.
+ * unmapped regions takes, by the same word of the handle.
  *
  * Which lookup of those that come is noted, is a matter of chance: from the one
  * that is due some are let pass, over the ends of sections, so that programs
@@ -43,22 +43,23 @@ next_step(uint32_t step, uint64_t elapsed_ns)
 }
 
 void
-strata__heat_section(struct strata_reader *reader)
+strata__heat_section(struct strata_reader *reader, uint64_t sections)
 {
 	uint64_t now = strata__os_realtime_coarse_ns();
 	uint64_t elapsed = now - reader->sampled_ns; /* a clock set back: much */
 
 	reader->sample_step = next_step(
 		reader->sample_step > 0 ? reader->sample_step : 1, elapsed);
-	reader->sample_at = reader->sections + reader->sample_step;
+	reader->sample_at = sections + reader->sample_step;
 	if (elapsed < PERIOD_NS || (reader->slow & STRATA_SLOW_SAMPLED) != 0)
 		return;
 	reader->sampled_ns = now;
-	reader->sample_skip = (uint8_t)((reader->sections ^ now >> 10) *
+	reader->sample_skip = (uint8_t)((sections ^ now >> 10) *
 						UINT64_C(0x9e3779b97f4a7c15) >>
 					60) %
 			      LOOKUPS_MAX;
 	reader->slow |= STRATA_SLOW_SAMPLED;
+	strata__reader_ways(reader);
 }
 
 /* Of what is older than the ticks reach, nobody could tell how old it is. */
@@ -91,6 +92,7 @@ strata__heat_lookup(struct strata_reader *reader, uint32_t dimension,
 		strata__sample_word(dimension, layer, now));
 	strata__count_set(&slot->sampled_ns, now);
 	reader->slow &= (uint8_t)~STRATA_SLOW_SAMPLED;
+	strata__reader_ways(reader);
 }
 
 /**** telling ****/

@@ -17,9 +17,9 @@ strata__sample_word(uint32_t dimension, uint32_t layer, uint64_t time_ns)
 	       (time_ns >> STRATA_SAMPLE_TICK & STRATA_SAMPLE_TICKS);
 }
 
-/* In the read lock of each so-manieth section: how many are left out until the
+/* In the read lock of each so-manieth section, by its number: how many are left out until the
  * next one, and whether a lookup is due to be noted. */
-void strata__heat_section(struct strata_reader *reader);
+void strata__heat_section(struct strata_reader *reader, uint64_t sections);
 /* In a lookup while STRATA_SLOW_SAMPLED is set. */
 void strata__heat_lookup(struct strata_reader *reader, uint32_t dimension,
 			 uint32_t layer);

@@ -12,6 +12,39 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/*
+ * The usual way through lock, find and unlock is in strata/inline.h, for it is
+ * compiled into programs, too. It goes by numbers; here is what they are of.
+ * Whoever changes one of these layouts changes STRATA_INLINE_ABI, and gives the
+ * old layout's stores, as long as they are read, handles that are in
+ * STRATA__WAY_CALL all the time.
+ */
+#define word_of(type, member) (offsetof(type, member) / sizeof(uint64_t))
+_Static_assert(STRATA_LAYOUT_MAJOR == 2, "see above");
+_Static_assert(word_of(struct strata__hot, version) == STRATA__HOT_VERSION &&
+		       word_of(struct strata__hot, roots) == STRATA__HOT_ROOTS &&
+		       word_of(struct strata__hot, segment_epoch) ==
+			       STRATA__HOT_EPOCH,
+	       "struct strata__hot");
+_Static_assert(word_of(struct strata__slot, pin) == STRATA__SLOT_PIN &&
+		       word_of(struct strata__slot, sections) ==
+			       STRATA__SLOT_SECTIONS,
+	       "struct strata__slot");
+_Static_assert(STRATA__VERSION_DEAD_BIT == STRATA_VERSION_DEAD &&
+		       STRATA__PIN_SECTION_SHIFT == STRATA_VERSION_BITS,
+	       "versions and pins");
+_Static_assert(STRATA__REF_HEIGHT == STRATA_REF_TAG &&
+		       STRATA__ROOT_SLOTS == STRATA_NODE_SLOTS &&
+		       STRATA__NEAR_LAYERS == STRATA_INLINE_ENTRIES,
+	       "nodes");
+_Static_assert(STRATA__NEAR_PLACES ==
+			       offsetof(struct strata__dimnode, u.places) &&
+		       sizeof(struct strata__place) == 16 &&
+		       offsetof(struct strata__place, size) == 8 &&
+		       STRATA__NEAR_ENTRIES ==
+			       offsetof(struct strata__dimnode, u.entries),
+	       "struct strata__dimnode");
+
 /**** the slow ways in ****/
 
 static int __attribute__((noinline, cold))
@@ -50,93 +83,93 @@ lock_refresh(struct strata_reader *reader, uint64_t epoch)
 
 /* The section has begun. */
 static int __attribute__((noinline, cold))
-lock_slowly(struct strata_reader *reader, uint64_t epoch)
+lock_slowly(struct strata_reader *reader, uint64_t sections)
 {
+	uint64_t epoch = strata__inline_epoch(strata__inline_hot(reader));
+
 	if (epoch != reader->epoch)
 		lock_refresh(reader, epoch);
-	if (reader->sections >= reader->sample_at)
-		strata__heat_section(reader);
+	if (sections >= reader->sample_at)
+		strata__heat_section(reader, sections);
+	strata__reader_ways(reader);
 	return 0;
 }
 
-static inline int
-lock_outermost(struct strata_reader *reader)
+/*
+ * The handle was another thread's, or is new. Who looks whether a section is his
+ * own loads the pin (acquire), and then the thread; and whoever sees one of our
+ * pins sees this. Without the fence a fork of the former thread could give its
+ * child our section, which nobody there would end.
+ */
+static void
+lock_handed_over(struct strata_reader *reader)
 {
-	struct strata__hot *hot = (struct strata__hot *)reader->hot;
-	struct strata__slot *slot = reader->slot;
-	uint64_t sections = ++reader->sections;
-	uint64_t version, pin, root, epoch;
+	__atomic_store_n(&reader->thread, strata__thread(), __ATOMIC_RELAXED);
+	strata__fence_release();
+}
 
-	pin = sections << STRATA_VERSION_BITS;
-	atomic_store_explicit(&slot->sections, sections, memory_order_relaxed);
-	do {
-		/* Letter A: pairs with COMMIT in edit.c. What that version
-		 * reaches, and its segment epoch, are there. */
-		version = atomic_load_explicit(&hot->version,
-					       memory_order_acquire);
-		if (unlikely((version & STRATA_VERSION_DEAD) != 0))
-			return lock_gone(reader);
-		STRATA_TESTPOINT("reader.lock.version-read");
-		/* Relaxed: the fence below and the heavy one order it. */
-		atomic_store_explicit(&slot->pin, pin | version,
-				      memory_order_relaxed);
-		/* Letter B: the pin is visible to whoever fences heavily
-		 * before the loads below, and all loads after, are done. */
-		strata__light_fence(reader->full_fence);
-		/* Letter C: pairs with the store of the root in edit.c. */
-		root = atomic_load_explicit(&hot->roots[version & 1],
-					    memory_order_acquire);
-		/* Orders the root before the validating load. */
-		strata__fence_acquire();
-		if (STRATA_BROKEN(STRATA_NO_VALIDATION))
-			break;
-		/* Letter A again: a pin that a scan missed is of a version that
-		 * was current after the fence, which reaches no candidate. */
-	} while (unlikely(atomic_load_explicit(&hot->version,
-					       memory_order_relaxed) !=
-			  version));
-	/* Before the pin: a fork hands over pinned sections of its thread. */
-	atomic_store_explicit(&reader->thread, strata__thread(),
-			      memory_order_relaxed);
-	reader->pin = pin | version;
-	reader->root = root;
-	reader->depth = 1;
-	/* Letter E: the epoch was raised before the version was stored. */
-	epoch = atomic_load_explicit(&hot->segment_epoch,
-				     memory_order_relaxed);
-	if (unlikely(epoch != reader->epoch ||
-		     sections >= reader->sample_at))
-		return lock_slowly(reader, epoch);
+/* Any handle that is of this process and outside of a section. */
+static int __attribute__((noinline))
+lock_any(struct strata_reader *reader)
+{
+	const uint64_t *hot = strata__inline_hot(reader);
+	uint64_t *slot = strata__inline_slot(reader);
+	uint64_t number = strata__inline_number(slot), pin, root;
+
+	if (__atomic_load_n(&reader->thread, __ATOMIC_RELAXED) !=
+	    strata__thread())
+		lock_handed_over(reader);
+	if (unlikely(!strata__inline_pin(hot, slot, number, reader->full_fence,
+					 &pin, &root)))
+		return lock_gone(reader);
+	strata__inline_begin(reader, pin, root);
+	if (unlikely(reader->slow != 0 || number >= reader->sample_at ||
+		     strata__inline_epoch(hot) != reader->epoch))
+		return lock_slowly(reader, number);
 	return 0;
 }
 
-static int __attribute__((noinline, cold))
-lock_revived(struct strata_reader *reader)
+static int __attribute__((noinline))
+lock_unusual(struct strata_reader *reader)
 {
 	int ret;
 
 	if (reader == NULL)
 		return strata__fail(STRATA_EINVAL, "no reader");
-	ret = strata__reader_revive(reader);
-	if (ret != 0)
-		return ret;
-	if (reader->depth != 0) {
-		reader->depth++;
-		return 0;
+	if (reader->hot == NULL) {
+		ret = strata__reader_revive(reader);
+		if (ret != 0)
+			return ret;
 	}
-	return lock_outermost(reader);
+	if (reader->pin == 0)
+		return lock_any(reader);
+	reader->nested++;
+	strata__reader_ways(reader);
+	return 0;
 }
 
 int
 strata_read_lock(struct strata_reader *reader)
 {
-	if (unlikely(reader == NULL || reader->hot == NULL))
-		return lock_revived(reader);
-	if (unlikely(reader->depth != 0)) {
-		reader->depth++;
-		return 0;
-	}
-	return lock_outermost(reader);
+	const uint64_t *hot;
+	uint64_t *slot;
+	uint64_t number, pin, root, epoch;
+
+	if (unlikely(reader == NULL || reader->way != STRATA__WAY_LOCK))
+		return lock_unusual(reader);
+	hot = strata__inline_hot(reader);
+	slot = strata__inline_slot(reader);
+	number = strata__inline_number(slot);
+	if (unlikely(!strata__inline_may_enter(reader, number)))
+		return lock_any(reader);
+	if (unlikely(!strata__inline_pin(hot, slot, number, /* full= */ 0, &pin,
+					 &root)))
+		return lock_gone(reader);
+	epoch = strata__inline_epoch(hot);
+	strata__inline_begin(reader, pin, root);
+	if (unlikely(epoch != reader->epoch))
+		return lock_slowly(reader, number);
+	return 0;
 }
 
 /**** the way out ****/
@@ -160,27 +193,30 @@ unlock_lost(void)
 			    "was read");
 }
 
+static int __attribute__((noinline))
+unlock_any(struct strata_reader *reader)
+{
+	bool lost;
+
+	if (unlikely(reader == NULL || reader->pin == 0))
+		return unlock_refused(reader);
+	if (reader->nested > 0) {
+		reader->nested--;
+		strata__reader_ways(reader);
+		return 0;
+	}
+	lost = strata__inline_is_lost(reader);
+	strata__inline_leave(reader);
+	return lost ? unlock_lost() : 0;
+}
+
 int
 strata_read_unlock(struct strata_reader *reader)
 {
-	struct strata__slot *slot;
-	uint64_t pin;
-
-	if (unlikely(reader == NULL || reader->depth == 0))
-		return unlock_refused(reader);
-	if (unlikely(--reader->depth != 0))
-		return 0;
-	slot = reader->slot;
-	pin = atomic_load_explicit(&slot->pin, memory_order_relaxed);
-	/* Whose it was: the next section may be another thread's. */
-	atomic_store_explicit(&reader->thread, NULL, memory_order_relaxed);
-	/* Letter D: all that was read is read before the pin is gone. */
-	atomic_store_explicit(&slot->pin, 0, memory_order_release);
-	if (unlikely(pin != reader->pin)) {
-		reader->pin = 0;
-		return unlock_lost();
-	}
-	reader->pin = 0;
+	if (unlikely(reader == NULL || reader->way != STRATA__WAY_READ ||
+		     strata__inline_is_lost(reader)))
+		return unlock_any(reader);
+	strata__inline_leave(reader);
 	return 0;
 }
 
@@ -249,7 +285,8 @@ find_any(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 		     dimension - 1 >= STRATA_DIMENSION_MAX ||
 		     layer > STRATA_LAYER_MAX))
 		return outside(reader);
-	slot = strata__tree_slot(reader->window, reader->root, dimension);
+	slot = strata__tree_slot(reader->window, strata__reader_root(reader),
+				 dimension);
 	if (slot == 0)
 		return STRATA_ENODIM;
 	entry = strata__tree_entry(reader->window, slot, layer);
@@ -266,18 +303,14 @@ int
 strata_find(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	    const struct strata_entry **ret_entry)
 {
-	const struct strata__dimnode *near;
+	const struct strata_entry *entry;
 
-	if (unlikely(reader == NULL || reader->pin == 0))
-		return outside(reader);
-	near = strata__tree_near(reader->window, reader->root, dimension,
-				 layer);
-	if (unlikely(near == NULL ||
-		     (near->u.entries[layer].flags & STRATA_ENTRY_PRESENT) ==
-			     0 ||
-		     reader->slow != 0))
+	if (unlikely(reader == NULL || reader->way != STRATA__WAY_READ))
 		return find_any(reader, dimension, layer, ret_entry);
-	*ret_entry = &near->u.entries[layer];
+	entry = strata__inline_entry(reader, dimension, layer);
+	if (unlikely(entry == NULL))
+		return find_any(reader, dimension, layer, ret_entry);
+	*ret_entry = entry;
 	return 0;
 }
 
@@ -299,20 +332,14 @@ const void *
 strata_get(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	   size_t *ret_size)
 {
-	const struct strata__dimnode *near;
-	const struct strata__place *place;
+	const void *content;
 
-	if (unlikely(reader == NULL || reader->pin == 0))
+	if (unlikely(reader == NULL || reader->way != STRATA__WAY_READ))
 		return get_any(reader, dimension, layer, ret_size);
-	near = strata__tree_near(reader->window, reader->root, dimension,
-				 layer);
-	if (unlikely(near == NULL))
+	content = strata__inline_content(reader, dimension, layer, ret_size);
+	if (unlikely(content == NULL))
 		return get_any(reader, dimension, layer, ret_size);
-	place = &near->u.places[layer];
-	if (unlikely(place->content == 0 || reader->slow != 0))
-		return get_any(reader, dimension, layer, ret_size);
-	*ret_size = place->size;
-	return reader->window + place->content;
+	return content;
 }
 
 int
@@ -366,7 +393,8 @@ find_slot(struct strata_reader *reader, uint32_t dimension, uint64_t *ret_slot)
 	if (reader == NULL || reader->pin == 0 ||
 	    dimension - 1 >= STRATA_DIMENSION_MAX)
 		return outside(reader);
-	slot = strata__tree_slot(reader->window, reader->root, dimension);
+	slot = strata__tree_slot(reader->window, strata__reader_root(reader),
+				 dimension);
 	if (slot == 0)
 		return STRATA_ENODIM;
 	*ret_slot = slot;
@@ -452,6 +480,7 @@ strata_foreach_dimension(struct strata_reader *reader,
 	if (reader == NULL || reader->pin == 0)
 		return outside(reader);
 	each.window = reader->window;
-	return strata__tree_each_dimension(reader->window, reader->root,
+	return strata__tree_each_dimension(reader->window,
+					   strata__reader_root(reader),
 					   each_dimension, &each);
 }

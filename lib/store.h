@@ -4,9 +4,32 @@
 #ifndef STRATA_STORE_H
 #define STRATA_STORE_H
 
+#include "fence.h"
 #include "rcu.h"
 #include "tree.h"
 #include "wlock.h"
+
+/*
+ * The library's own read path is that of programs that inline it. But tests can
+ * stop it, and leave things out of it.
+ */
+#define STRATA__INLINE_LIBRARY       1
+#define STRATA__INLINE_POINT(name)   STRATA_TESTPOINT(name)
+#define STRATA__INLINE_NO_VALIDATION STRATA_BROKEN(STRATA_NO_VALIDATION)
+
+static inline void
+strata__inline_light_fence(int full)
+{
+	strata__light_fence(full != 0);
+}
+
+static inline void
+strata__inline_acquire_fence(void)
+{
+	strata__fence_acquire();
+}
+
+#include "strata/inline.h"
 
 /*
  * Ranks of mutexes, taken in this order only: wlock's, the stores list's
@@ -51,44 +74,20 @@ struct strata_store {
 static inline void *
 strata__thread(void)
 {
-#if defined(__x86_64__)
-	void *self;
-
-	__asm__("mov %%fs:0, %0" : "=r"(self));
-	return self;
-#else
-	return (void *)pthread_self();
-#endif
+	return strata__inline_thread();
 }
 
 /**** readers (reader.c, handles.c, fork.c) ****/
 
-struct strata_reader {
-	const char *window; /* first: part of the ABI, see strata_data() */
-	const struct strata__hot *hot; /* NULL: wiped by a fork, or closed */
-	struct strata__slot *slot;
-	uint64_t pin;      /* as stored in the slot; 0 outside of a section */
-	uint64_t root;     /* of the pinned version */
-	uint64_t sections; /* entered so far */
-	uint32_t depth;    /* of nesting */
-	bool full_fence;
-	uint8_t slow; /* why lookups must not take the usual way */
-	uint8_t sample_skip; /* heat.c: lookups until one is noted */
-	struct strata_store *store;
-	struct strata__chunk *chunk;
-	_Atomic(void *) thread; /* that locked it last */
-	uint64_t epoch; /* segment epoch whose regions are mapped; 0: unknown */
-	uint64_t sample_at; /* section that heat.c looks at next */
-	uint64_t sampled_ns;
-	uint32_t sample_step, nr_samples;
-	uint64_t unused[2];
-};
-
+/* The handle itself, and the usual way through it, are in strata/inline.h. */
 enum strata__slow {
 	STRATA_SLOW_UNMAPPED = 1 << 0, /* some regions are not mapped here */
 	STRATA_SLOW_SAMPLED = 1 << 1,  /* a lookup is to be noted (heat.c) */
 };
 _Static_assert(sizeof(struct strata_reader) == 128, "two lines");
+_Static_assert(offsetof(struct strata_reader, window) == 0 &&
+		       offsetof(struct strata_reader, way) == 8,
+	       "what programs look at, whatever they were compiled with");
 
 #define STRATA_PAGE_READERS (STRATA_PAGE / sizeof(struct strata_reader))
 
@@ -101,6 +100,32 @@ struct strata__reader_page {
 	uint32_t inherited_mask;
 	struct strata_reader inherited[STRATA_PAGE_READERS];
 };
+
+/* Tagged reference of the root that an open section has. */
+static inline uint64_t
+strata__reader_root(const struct strata_reader *reader)
+{
+	return (uint64_t)(reader->top - reader->window);
+}
+
+/* To be called when slow, nested or full_fence has changed, or a section has
+ * begun or ended, but for the usual way in and out: what may be done without
+ * looking at these, by us or by inlined code. */
+static inline void
+strata__reader_ways(struct strata_reader *reader)
+{
+	reader->idle_way = reader->full_fence || reader->slow != 0
+		? STRATA__WAY_CALL
+		: STRATA__WAY_LOCK;
+	if (reader->pin == 0)
+		reader->way = reader->idle_way;
+	else
+		reader->way = reader->nested == 0 && reader->slow == 0 &&
+				(strata__reader_root(reader) &
+				 STRATA_REF_TAG) == 0
+			? STRATA__WAY_READ
+			: STRATA__WAY_CALL;
+}
 
 /* After a fork: gives the handle a slot of this process. */
 int strata__reader_revive(struct strata_reader *reader);

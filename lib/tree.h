@@ -65,29 +65,6 @@ strata__tree_entry(const char *window, uint64_t slot, uint32_t layer)
 	return (entry->flags & STRATA_ENTRY_PRESENT) != 0 ? entry : NULL;
 }
 
-/*
- * The dimension's node in the usual case: up to 511 dimensions, and all layers
- * of this one in its node. NULL: another case. Else the layer may be absent: so
- * it is, too, when the dimension is, since reference 0 is a page of zeroes.
- */
-static inline const struct strata__dimnode *
-strata__tree_near(const char *window, uint64_t root, uint32_t dimension,
-		  uint32_t layer)
-{
-	uint64_t slot;
-
-	if (__builtin_expect((root & STRATA_REF_TAG) != 0 ||
-				     dimension - 1 >= STRATA_NODE_SLOTS - 1,
-			     0))
-		return NULL;
-	slot = ((const uint64_t *)(window + root))[dimension];
-	if (__builtin_expect((slot & STRATA_REF_TAG) != 0 ||
-				     layer >= STRATA_INLINE_ENTRIES,
-			     0))
-		return NULL;
-	return (const struct strata__dimnode *)(window + slot);
-}
-
 static inline const struct strata__dimnode *
 strata__tree_dimnode(const char *window, uint64_t slot)
 {

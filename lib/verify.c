@@ -465,7 +465,8 @@ verify_walk(struct verify *verify)
 		.arg = verify,
 	};
 
-	if (strata__tree_walk(&verify->store->space, verify->reader->root,
+	if (strata__tree_walk(&verify->store->space,
+			      strata__reader_root(verify->reader),
 			      &visitor) != 0)
 		wrong(verify, "%s", strata_last_error()->sentence);
 	end_dimension(verify);
@@ -488,7 +489,8 @@ sum_bytes(struct verify *verify)
 
 	if (verify->progress.fn != NULL)
 		(void)strata__tree_walk(&verify->store->space,
-					verify->reader->root, &visitor);
+					strata__reader_root(verify->reader),
+					&visitor);
 }
 
 static int

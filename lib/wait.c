@@ -89,12 +89,13 @@ strata__is_inside(struct strata_store *store)
 			struct strata_reader *reader =
 				&page->readers[__builtin_ctz(left)];
 
-			/* Of other threads' handles only the thread is looked
-			 * at, which is not ours whatever we see. */
-			if (atomic_load_explicit(&reader->thread,
-						 memory_order_relaxed) ==
-				    strata__thread() &&
-			    reader->depth != 0)
+			/* acquire: a section of another thread is not seen
+			 * without its thread; see lock_handed_over(). */
+			if (__atomic_load_n(&reader->pin, __ATOMIC_ACQUIRE) !=
+				    0 &&
+			    __atomic_load_n(&reader->thread,
+					    __ATOMIC_RELAXED) ==
+				    strata__thread())
 				inside = true;
 		}
 	pthread_mutex_unlock(&store->mutex);

@@ -44,6 +44,7 @@ echo "pkg-config: $flags"
 
 cat >"$work/read.c" <<'END'
 #include <stdio.h>
+#include <strata/inline.h>
 #include <strata/strata.h>
 
 int main(int argc, char **argv)
@@ -56,7 +57,9 @@ int main(int argc, char **argv)
 	    strata_reader_open(store, &reader) || strata_read_lock(reader) ||
 	    strata_find(reader, 7, 5, &entry) ||
 	    !fwrite(strata_data(reader, entry), entry->size, 1, stdout) ||
-	    strata_read_unlock(reader)) {
+	    strata_read_unlock(reader) || strata_read_lock_inline(reader) ||
+	    strata_find_inline(reader, 7, 5, &entry) ||
+	    strata_read_unlock_inline(reader)) {
 		fprintf(stderr, "%s\n", strata_last_error()->sentence);
 		return 1;
 	}

@@ -89,7 +89,8 @@ if ! sort "$work/found" | diff -u "$work/expected" -; then
 fi
 
 if ! compare "$top_srcdir"/lib/*.c "$top_srcdir"/lib/*.h \
-	"$top_srcdir/docs/ordering.md" >"$work/found"
+	"$top_srcdir"/lib/strata/*.h "$top_srcdir/docs/ordering.md" \
+	>"$work/found"
 then
 	echo 'lib/ and docs/ordering.md differ:'
 	status=1

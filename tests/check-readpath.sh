@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: AGPL-3.0-only
 # Copyright (C) 2026 The Strata authors
 # The read path makes no system call, takes no lock, allocates nothing; and how
-# many instructions it has.
+# many instructions it has. By calls, and inlined: then it calls nothing.
 set -eu
 
 : "${top_srcdir:=$(cd "$(dirname "$0")/.." && pwd)}"
@@ -54,13 +54,27 @@ trace() {
 		"no system call"
 }
 
-# count ROUNDS: instructions of all of them
+# count ROUNDS WAY FUNCTION: instructions of all of them
 count() {
 	$READPATH_RUN valgrind --tool=callgrind \
 		--callgrind-out-file="$work/callgrind.$1" \
-		--toggle-collect=measured_rounds "$READPATH" "$1" \
+		--toggle-collect="$3" "$READPATH" "$1" "$2" \
 		2>"$work/log" || { cat "$work/log"; exit 1; }
 	sed -n 's/^summary: *\([0-9]*\).*/\1/p' "$work/callgrind.$1"
+}
+
+# calls_in ROUNDS: so many calls were made in all of them
+calls_in() {
+	awk '/^calls=/ { sub(/^calls=/, ""); sum += $1 } END { print sum + 0 }' \
+		"$work/callgrind.$1"
+}
+
+# functions FILE: what was in it, without what is called once, and the linker
+functions() {
+	sed -n 's/^c*fn=([0-9]*) //p' "$1" | sed "s/'[0-9]*\$//" | sort -u |
+		grep -v -e '^_dl_' -e '^do_lookup_x' -e '^check_match' \
+		-e '^strcmp' -e '^(below' -e '^0x' -e '^__libc_start' \
+		-e '^main$'
 }
 
 if test -n "$SANITIZERS"; then
@@ -69,28 +83,39 @@ if test -n "$SANITIZERS"; then
 fi
 
 if may strace strace -o /dev/null true; then
-	trace 'nobody writing' "$rounds"
-	trace 'under a writer' "$rounds" write
+	for way in calls inline; do
+		trace "$way, nobody writing" "$rounds" $way
+		trace "$way, under a writer" "$rounds" $way write
+	done
 	shown=1
 fi
 
 if may valgrind valgrind --tool=callgrind \
 	--callgrind-out-file=/dev/null true; then
-	few=$(count 1000)
-	many=$(count 3000)
+	few=$(count 1000 calls measured_rounds)
+	many=$(count 3000 calls measured_rounds)
 	# Whatever is called once, as the dynamic linker, falls out.
 	echo "lock + find + touch + unlock: $(((many - few) / 2000))" \
 		"instructions"
-	sed -n 's/^c*fn=([0-9]*) //p' "$work/callgrind.3000" |
-		sed "s/'[0-9]*\$//" | sort -u |
-		grep -v -e '^_dl_' -e '^do_lookup_x' -e '^check_match' -e '^strcmp' \
-		-e '^(below' -e '^0x' -e '^__libc_start' -e '^main$' \
-		>"$work/functions"
+	functions "$work/callgrind.3000" >"$work/functions"
 	echo "functions: $(tr '\n' ' ' <"$work/functions")"
 	if grep -e malloc -e calloc -e free -e mutex -e futex -e syscall \
 		"$work/functions"
 	then
 		echo 'these have no place in the read path'
+		exit 1
+	fi
+	few=$(count 1000 inline measured_inline)
+	many=$(count 3000 inline measured_inline)
+	echo "lock + find + get + touch + unlock, inlined:" \
+		"$(((many - few) / 2000)) instructions"
+	# At first, then once in an eighth of a second at most, the library notes
+	# which lookups there are: the usual way is not taken in some rounds.
+	calls=$(($(calls_in 3000) - $(calls_in 1000)))
+	echo "calls in 2000 inlined rounds: $calls"
+	if test "$calls" -gt 200; then
+		functions "$work/callgrind.3000"
+		echo 'the inlined read path calls'
 		exit 1
 	fi
 	shown=1

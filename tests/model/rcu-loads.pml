@@ -3,7 +3,7 @@
 /* The RCU domain, where readers' loads are done in any order that is allowed. */
 
 /*
- * What the CPU and the compiler may do to lock_outermost() and
+ * What the CPU and the compiler may do to strata__inline_pin() and
  * strata_read_unlock() on a machine that reorders whatever C11 allows. The
  * operations of a section, in the order of the program:
  *

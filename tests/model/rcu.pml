@@ -3,8 +3,8 @@
 /* The RCU domain, with the readers' store buffers. */
 
 /*
- * lock_outermost() and strata_read_unlock() of lib/reader.c on a machine like
- * x86: loads and stores are done in the order of the program, but stores wait in
+ * strata__inline_pin() and strata__inline_leave() of lib/strata/inline.h on a
+ * machine like x86: loads and stores are done in the order of the program, but stores wait in
  * a buffer for as long as they like. The compiler barrier is what keeps the
  * store of the pin where it is written; the heavy fence empties the buffer of
  * one CPU after the other, between any two steps of its reader.

@@ -11,14 +11,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <strata/strata.h>
+#include <strata/inline.h>
 
 /*
- * readpath ROUNDS [write]
+ * readpath ROUNDS calls|inline [write]
  *
  * With "write" a child commits all the while. Two marks are written to
  * /dev/null, which a trace of the system calls shows; between them are the
- * rounds, all in measured_rounds().
+ * rounds, all in measured_rounds() or measured_inline().
  */
 
 #define DIMENSIONS 4 /* the first two become regions */
@@ -128,6 +128,32 @@ measured_rounds(struct strata_reader *reader, uint32_t nr)
 	return sum;
 }
 
+/* The same, inlined; both finds and gets. */
+__attribute__((noinline)) uint64_t measured_inline(struct strata_reader *reader,
+						   uint32_t nr);
+
+uint64_t
+measured_inline(struct strata_reader *reader, uint32_t nr)
+{
+	const struct strata_entry *entry;
+	uint64_t sum = 0, word;
+	size_t size;
+
+	for (uint32_t i = 0; i < nr; i++) {
+		if (strata_read_lock_inline(reader) != 0 ||
+		    strata_find_inline(reader, 1 + i % DIMENSIONS, i % LAYERS,
+				       &entry) != 0 ||
+		    strata_get_inline(reader, 1 + i % DIMENSIONS, i % LAYERS,
+				      &size) != strata_data(reader, entry))
+			return UINT64_MAX;
+		memcpy(&word, strata_data(reader, entry), sizeof(word));
+		sum += word;
+		if (strata_read_unlock_inline(reader) != 0)
+			return UINT64_MAX;
+	}
+	return sum;
+}
+
 static void
 mark(int fd, const char *text)
 {
@@ -135,7 +161,7 @@ mark(int fd, const char *text)
 }
 
 static void
-read_between_marks(uint32_t nr)
+read_between_marks(uint32_t nr, int inlined)
 {
 	int fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	struct strata_reader *reader;
@@ -148,7 +174,9 @@ read_between_marks(uint32_t nr)
 	need(strata_read_lock(reader) == 0, "lock");
 	need(strata_read_unlock(reader) == 0, "unlock");
 	mark(fd, "strata-mark-begin");
-	need(measured_rounds(reader, nr) == 0, "rounds");
+	need((inlined ? measured_inline(reader, nr)
+		      : measured_rounds(reader, nr)) == 0,
+	     "rounds");
 	mark(fd, "strata-mark-end");
 	close(fd);
 	need(strata_reader_close(reader) == 0, "close");
@@ -160,15 +188,16 @@ main(int argc, char **argv)
 {
 	pid_t writer = 0;
 
-	if (argc < 2) {
-		fprintf(stderr, "readpath ROUNDS [write]\n");
+	if (argc < 3) {
+		fprintf(stderr, "readpath ROUNDS calls|inline [write]\n");
 		return 2;
 	}
 	snprintf(name, sizeof(name), "test.readpath.%d", (int)getpid());
 	fill();
-	if (argc > 2)
+	if (argc > 3)
 		writer = start_writer();
-	read_between_marks((uint32_t)strtoul(argv[1], NULL, 10));
+	read_between_marks((uint32_t)strtoul(argv[1], NULL, 10),
+			   strcmp(argv[2], "inline") == 0);
 	if (writer != 0) {
 		kill(writer, SIGKILL);
 		waitpid(writer, NULL, 0);

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <strata/inline.h>
+
 #include "content.h"
 #include "proc.h"
 
@@ -28,8 +30,44 @@ struct eye {
 	uint64_t random;
 	uint64_t version; /* of the section */
 	uint64_t reads;
+	bool inlined; /* does not call for what can be done without */
 	struct view main, aside;
 };
+
+/**** both ways ****/
+
+static int
+lock(const struct eye *eye)
+{
+	return eye->inlined ? strata_read_lock_inline(eye->reader)
+			    : strata_read_lock(eye->reader);
+}
+
+static int
+unlock(const struct eye *eye)
+{
+	return eye->inlined ? strata_read_unlock_inline(eye->reader)
+			    : strata_read_unlock(eye->reader);
+}
+
+static int
+find(const struct eye *eye, uint32_t dimension, uint32_t layer,
+     const struct strata_entry **ret_entry)
+{
+	return eye->inlined ? strata_find_inline(eye->reader, dimension, layer,
+						 ret_entry)
+			    : strata_find(eye->reader, dimension, layer,
+					  ret_entry);
+}
+
+static const void *
+get(const struct eye *eye, uint32_t dimension, uint32_t layer, size_t *ret_size)
+{
+	return eye->inlined ? strata_get_inline(eye->reader, dimension, layer,
+						ret_size)
+			    : strata_get(eye->reader, dimension, layer,
+					 ret_size);
+}
 
 /**** one layer ****/
 
@@ -148,7 +186,7 @@ check_short_way(struct eye *eye, uint32_t dimension, uint32_t layer,
 		const struct strata_entry *entry)
 {
 	size_t size = 0;
-	const void *data = strata_get(eye->reader, dimension, layer, &size);
+	const void *data = get(eye, dimension, layer, &size);
 
 	if (data == strata_data(eye->reader, entry) && size == entry->size)
 		return true;
@@ -163,7 +201,7 @@ look_at(struct eye *eye, struct view *view, uint32_t i)
 	uint32_t dimension = view->first + i / view->nr_layers;
 	uint32_t layer = i % view->nr_layers;
 	const struct strata_entry *entry = NULL;
-	int ret = strata_find(eye->reader, dimension, layer, &entry);
+	int ret = find(eye, dimension, layer, &entry);
 
 	if (ret == STRATA_ENODIM && !is_main(eye, view) &&
 	    (view->absent || view->number == 0)) {
@@ -257,7 +295,7 @@ static bool
 read_section(struct eye *eye)
 {
 	bool right;
-	int ret = strata_read_lock(eye->reader);
+	int ret = lock(eye);
 
 	if (ret != 0) {
 		snapshot_violation(eye->board, "lock: %s",
@@ -266,7 +304,7 @@ read_section(struct eye *eye)
 	}
 	eye->version = strata_reader_version(eye->reader);
 	right = look_twice(eye);
-	ret = strata_read_unlock(eye->reader);
+	ret = unlock(eye);
 	if (ret != 0)
 		snapshot_violation(eye->board, "unlock: %s",
 				   strata_strerror(ret));
@@ -287,8 +325,11 @@ snapshot_read(struct strata_store *store, struct snapshot_board *board,
 	       atomic_load_explicit(&board->stop, memory_order_relaxed) == 0)
 		sched_yield();
 	while (right &&
-	       atomic_load_explicit(&board->stop, memory_order_relaxed) == 0)
+	       atomic_load_explicit(&board->stop, memory_order_relaxed) == 0) {
+		/* Half of the sections, by chance. */
+		eye.inlined = test_random(&eye.random) % 2 == 0;
 		right = read_section(&eye);
+	}
 	need(strata_reader_close(eye.reader) == 0, "close");
 	return right;
 }

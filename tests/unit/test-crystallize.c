@@ -640,7 +640,7 @@ Test(crystallize, a_dimension_that_counts_wrong_is_refused)
 	must(strata_read_lock(reader));
 	node = (struct strata__dimnode *)strata__tree_dimnode(
 		store->space.window,
-		strata__tree_slot(store->space.window, reader->root, 9));
+		strata__tree_slot(store->space.window, strata__reader_root(reader), 9));
 	must(strata_read_unlock(reader));
 	node->nr_layers = 2;
 	expect_error(strata_crystallize(store, 9), STRATA_ECORRUPT,

@@ -60,7 +60,7 @@ node_of(uint32_t dimension)
 	uint64_t slot;
 
 	must(strata_read_lock(reader));
-	slot = strata__tree_slot(window, reader->root, dimension);
+	slot = strata__tree_slot(window, strata__reader_root(reader), dimension);
 	must(strata_read_unlock(reader));
 	return (struct strata__dimnode *)strata__tree_dimnode(window, slot);
 }
