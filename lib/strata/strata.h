@@ -65,6 +65,17 @@ extern "C" {
 #define STRATA_API
 #endif
 
+/* Of what is called millions of times a second: the call goes straight to the
+ * function, and not by the linkage table. */
+#if defined(__has_attribute)
+#if __has_attribute(noplt)
+#define STRATA_API_OFTEN __attribute__((noplt)) STRATA_API
+#endif
+#endif
+#ifndef STRATA_API_OFTEN
+#define STRATA_API_OFTEN STRATA_API
+#endif
+
 /** Largest dimension number; the smallest is 1. */
 #define STRATA_DIMENSION_MAX ((UINT32_C(1) << 18) - 1)
 /** Largest layer number; the smallest is 0. */
@@ -473,7 +484,7 @@ STRATA_API int strata_reader_close(struct strata_reader *reader);
  * @return 0; STRATA_EGONE; STRATA_EINVAL (closed); STRATA_EREADERS or -errno in
  * the child of a fork that could get no slot. On failure there is no section.
  */
-STRATA_API int strata_read_lock(struct strata_reader *reader);
+STRATA_API_OFTEN int strata_read_lock(struct strata_reader *reader);
 
 /**
  * Leaves the section; pointers into the store die with the outermost unlock.
@@ -482,7 +493,7 @@ STRATA_API int strata_read_lock(struct strata_reader *reader);
  * not ours any more: somebody of our own user wrote over it, and what was read
  * in this section must be thrown away. The section is over in every case.
  */
-STRATA_API int strata_read_unlock(struct strata_reader *reader);
+STRATA_API_OFTEN int strata_read_unlock(struct strata_reader *reader);
 
 /** The version that the open section reads; 0 outside of a section. */
 STRATA_API uint64_t strata_reader_version(const struct strata_reader *reader);
@@ -499,9 +510,9 @@ STRATA_API uint64_t strata_reader_version(const struct strata_reader *reader);
  * @return 0; STRATA_ENODIM; STRATA_ENOLAYER; STRATA_EMAP; STRATA_EINVAL outside
  * of a section or with a number out of range.
  */
-STRATA_API int strata_find(struct strata_reader *reader, uint32_t dimension,
-			   uint32_t layer,
-			   const struct strata_entry **ret_entry);
+STRATA_API_OFTEN int strata_find(struct strata_reader *reader,
+				 uint32_t dimension, uint32_t layer,
+				 const struct strata_entry **ret_entry);
 
 /**
  * Finds the content of a layer in the section's version, and no more than that.
@@ -515,9 +526,9 @@ STRATA_API int strata_find(struct strata_reader *reader, uint32_t dimension,
  * @return the bytes, 64-byte aligned, in place; they die at the unlock. NULL:
  * none; strata_find() has the reason.
  */
-STRATA_API const void *strata_get(struct strata_reader *reader,
-				  uint32_t dimension, uint32_t layer,
-				  size_t *ret_size);
+STRATA_API_OFTEN const void *strata_get(struct strata_reader *reader,
+					uint32_t dimension, uint32_t layer,
+					size_t *ret_size);
 
 /**
  * The content of a layer: entry->size bytes, 64-byte aligned, in place.
