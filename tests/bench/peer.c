@@ -100,8 +100,9 @@ unsigned
 peers_setup(const struct peer **peers, const struct contents *contents)
 {
 	static const struct peer *const all[PEERS_MAX] = {
-		&peer_strata, &peer_raw,          &peer_rwlock, &peer_urcu,
-		&peer_lmdb,   &peer_lmdb_default, &peer_redis,  &peer_pread};
+		&peer_strata, &peer_strata_inline, &peer_raw,
+		&peer_rwlock, &peer_urcu,          &peer_lmdb,
+		&peer_lmdb_default, &peer_redis,   &peer_pread};
 	unsigned nr = 0;
 
 	for (unsigned i = 0; i < PEERS_MAX; i++) {

@@ -80,10 +80,11 @@ struct peer {
 	void (*publish)(uint32_t index, const void *data, size_t size);
 };
 
-extern const struct peer peer_strata, peer_raw, peer_rwlock, peer_urcu,
-	peer_lmdb, peer_lmdb_default, peer_redis, peer_pread;
+extern const struct peer peer_strata, peer_strata_inline, peer_raw,
+	peer_rwlock, peer_urcu, peer_lmdb, peer_lmdb_default, peer_redis,
+	peer_pread;
 
-#define PEERS_MAX 8
+#define PEERS_MAX 9
 /* All of them, Strata first; sets up those that are there, and checks that all
  * give the same bytes. Gives how many. */
 unsigned peers_setup(const struct peer **peers,
