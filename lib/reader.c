@@ -277,6 +277,36 @@ found_slowly(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	return 0;
 }
 
+/*
+ * A layer of a dimension of up to 16384, in a section of STRATA__WAY_READ; NULL:
+ * look on. As in strata/inline.h, what can be added is added before the loads.
+ */
+static inline const struct strata_entry *
+entry_in_leaf(const struct strata_reader *reader, uint32_t dimension,
+	      uint32_t layer)
+{
+	uint32_t child = layer / STRATA_LEAF_ENTRIES;
+	const char *children = strata__inline_hidden(
+		reader->window + offsetof(struct strata__dimnode, u) +
+		(size_t)child * sizeof(uint64_t) - 1);
+	const char *entries = strata__inline_hidden(
+		reader->window + (size_t)(layer % STRATA_LEAF_ENTRIES) *
+					 sizeof(struct strata_entry));
+	const struct strata_entry *entry;
+	uint64_t node, leaf;
+
+	if (dimension >= STRATA_NODE_SLOTS ||
+	    child >= STRATA_DIMENSION_CHILDREN)
+		return NULL;
+	node = ((const uint64_t *)(const void *)reader->top)[dimension];
+	/* The 1 is what the address of the children has too little. */
+	if ((node & STRATA_REF_TAG) != 1)
+		return NULL;
+	leaf = *(const uint64_t *)(const void *)(children + node);
+	entry = (const struct strata_entry *)(const void *)(entries + leaf);
+	return (entry->flags & STRATA_ENTRY_PRESENT) != 0 ? entry : NULL;
+}
+
 /* Whatever is not the usual case of strata_find(): answers that are errors, and
  * stores of many dimensions or layers. */
 static int __attribute__((noinline))
@@ -286,6 +316,13 @@ find_any(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	const struct strata_entry *entry;
 	uint64_t slot;
 
+	if (likely(reader != NULL && reader->way == STRATA__WAY_READ)) {
+		entry = entry_in_leaf(reader, dimension, layer);
+		if (likely(entry != NULL)) {
+			*ret_entry = entry;
+			return 0;
+		}
+	}
 	if (unlikely(reader == NULL || reader->pin == 0 ||
 		     dimension - 1 >= STRATA_DIMENSION_MAX ||
 		     layer > STRATA_LAYER_MAX))
