@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "error.h"
+#include "lines.h"
 #include "txn.h"
 
 /* A reclaim pass costs a membarrier and a look at all pins; so it serves many
@@ -287,6 +288,9 @@ write_content(struct strata__edit *edit, const struct strata__op *op,
 	entry->content = strata__block_ref(edit->space, &block);
 	entry->meta = entry->content + meta_offset;
 	place = strata__at(edit->space, entry->content);
+	/* It may be a node's block later. */
+	strata__lines_begin(edit->space, &block);
+	strata__lines_use(edit->space, place, meta_offset + entry->meta_size);
 	if (op->size != 0)
 		memcpy(place, op->data, op->size);
 	memset(place + op->size, 0, meta_offset - op->size);

@@ -11,6 +11,7 @@
 
 #include "error.h"
 #include "fence.h"
+#include "lines.h"
 #include "log.h"
 #include "testpoint.h"
 
@@ -161,10 +162,16 @@ strata__edit_owns(const struct strata__edit *edit, uint64_t ref)
 	       is_own(edit, &block);
 }
 
-/* The block at ref if it is ALLOCATED. */
-static int
-find_block(const struct strata__edit *edit, uint64_t ref,
-	   struct strata__block *ret)
+bool
+strata__edit_owns_block(const struct strata__edit *edit,
+			const struct strata__block *block)
+{
+	return is_own(edit, block);
+}
+
+int
+strata__edit_find(const struct strata__edit *edit, uint64_t ref,
+		  struct strata__block *ret)
 {
 	const struct strata__record *record;
 
@@ -184,23 +191,29 @@ find_block(const struct strata__edit *edit, uint64_t ref,
 }
 
 int
-strata__edit_unlink(struct strata__edit *edit, uint64_t ref)
+strata__edit_unlink_block(struct strata__edit *edit,
+			  const struct strata__block *block)
 {
-	struct strata__block block;
 	int code;
 
-	code = find_block(edit, ref, &block);
-	if (code != 0)
-		return code;
-	if (is_own(edit, &block)) {
-		strata__pool_untake(edit->space, &block);
+	if (is_own(edit, block)) {
+		strata__pool_untake(edit->space, block);
 		return 0;
 	}
 	code = blocks_room(&edit->unlinked, edit->nr_unlinked,
 			   &edit->max_unlinked);
 	if (code == 0)
-		edit->unlinked[edit->nr_unlinked++] = block;
+		edit->unlinked[edit->nr_unlinked++] = *block;
 	return code;
+}
+
+int
+strata__edit_unlink(struct strata__edit *edit, uint64_t ref)
+{
+	struct strata__block block;
+	int code = strata__edit_find(edit, ref, &block);
+
+	return code == 0 ? strata__edit_unlink_block(edit, &block) : code;
 }
 
 static bool
@@ -364,12 +377,31 @@ count_slack(struct strata__space *space)
 				  space->slack[i]);
 }
 
+#ifdef STRATA_TESTING
+/* Each store to a node goes with strata__lines_use(). */
+static void
+check_lines(const struct strata__edit *edit)
+{
+	for (size_t i = 0; i < edit->nr_taken; i++)
+		if (is_own(edit, &edit->taken[i]) &&
+		    !strata__lines_are_right(edit->space, &edit->taken[i]))
+			abort();
+}
+#else
+static void
+check_lines(const struct strata__edit *edit)
+{
+	(void)edit;
+}
+#endif
+
 uint64_t
 strata__edit_commit(struct strata__edit *edit)
 {
 	struct strata__catalog *catalog = edit->space->catalog;
 	uint64_t now = strata__os_realtime_coarse_ns();
 
+	check_lines(edit);
 	publish_segments(edit);
 	publish_version(edit);
 	retire_unlinked(edit);

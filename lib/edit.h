@@ -50,9 +50,18 @@ int strata__edit_take(struct strata__edit *edit, uint64_t size, unsigned flags,
 /* N does not reach it any more. A block taken by this very edit is freed at
  * once. STRATA_ENOMEM, STRATA_ECORRUPT (no block or segment in use there). */
 int strata__edit_unlink(struct strata__edit *edit, uint64_t ref);
+/* The same of a block that strata__edit_find() gave. */
+int strata__edit_unlink_block(struct strata__edit *edit,
+			      const struct strata__block *block);
 int strata__edit_unlink_segment(struct strata__edit *edit, uint32_t index);
+/* The block at ref (its tag is ignored), if it is ALLOCATED; STRATA_ECORRUPT,
+ * told. */
+int strata__edit_find(const struct strata__edit *edit, uint64_t ref,
+		      struct strata__block *ret);
 /* Was the block at ref taken by this edit, so that it may be changed? */
 bool strata__edit_owns(const struct strata__edit *edit, uint64_t ref);
+bool strata__edit_owns_block(const struct strata__edit *edit,
+			     const struct strata__block *block);
 /* Returns N. Waking who waits for it is the caller's. */
 uint64_t strata__edit_commit(struct strata__edit *edit);
 void strata__edit_abort(struct strata__edit *edit);

@@ -303,8 +303,10 @@ block_free(struct strata__space *space, const struct strata__block *block)
 	/* Letter L: as if somebody had taken it. */
 	strata__fence_release();
 #endif
-	STRATA_POISON(strata__at(space, strata__block_ref(space, block)),
-		      strata__block_bytes(space, block));
+	if (!STRATA_BROKEN(STRATA_NO_POISON))
+		STRATA_POISON(strata__at(space,
+					 strata__block_ref(space, block)),
+			      strata__block_bytes(space, block));
 	STRATA_TESTPOINT("pool.free.poisoned");
 	strata__stack_push(space, block->class_, block->index, block->run);
 	strata__count_add(&space->catalog->counters.deallocations, 1);

@@ -355,7 +355,10 @@ pool_map(struct strata__space *space, uint32_t class_, int fd)
 		return 0;
 	}
 	space->populated[class_] = populated_new(c);
-	if (space->populated[class_] == NULL)
+	if (class_ == 0)
+		/* Nothing is known. What is never used costs nothing. */
+		space->lines = calloc(c->nr_blocks, sizeof(*space->lines));
+	if (space->populated[class_] == NULL || space->lines == NULL)
 		return strata__fail(STRATA_ENOMEM, "no memory for a table");
 	return 0;
 }
@@ -640,6 +643,8 @@ strata__space_close(struct strata__space *space)
 		free(space->populated[i]);
 		space->populated[i] = NULL;
 	}
+	free(space->lines);
+	space->lines = NULL;
 	close_ours(&space->lock_fd, &space->lock_id);
 	close_ours(&space->catalog_fd, &space->catalog_id);
 	if (space->catalog != NULL)

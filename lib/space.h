@@ -17,6 +17,12 @@ struct strata__mapping {
 	uint64_t size;
 };
 
+/* What this process knows of the memory of a block of class 0 (lines.h). */
+struct strata__lines {
+	uint64_t generation; /* of the life that is spoken of; 0: of none */
+	uint64_t zero;       /* bit i: line i of a node's size is all zero */
+};
+
 /*
  * The window is one reserved range of addresses; pool and region segments are
  * mapped at their places in it, so that resolving a reference is an addition.
@@ -48,6 +54,9 @@ struct strata__space {
 	uint64_t slack[STRATA_CLASSES_MAX];
 	/* Steps of each pool that this process has faulted in (writers). */
 	uint64_t *populated[STRATA_CLASSES_MAX];
+	/* For each block of class 0; writers, else NULL. Private memory, under
+	 * the writer lock. */
+	struct strata__lines *lines;
 	/* Lock segment: writers only, else NULL. The mapping keeps the lock of
 	 * our writer slot; it is not inherited by children. */
 	struct strata__lock *lock;

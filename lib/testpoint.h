@@ -31,6 +31,7 @@ enum strata__safeguard {
 	STRATA_NO_FOLDER_SYNC = 1 << 6, /* after the rename */
 	STRATA_NO_FLAVOR_GRACE = 1 << 7, /* nor any for private structures */
 	STRATA_NO_RECHECK = 1 << 8,     /* behind an observer's copy */
+	STRATA_NO_POISON = 1 << 9, /* none: what is freed stays as it was */
 };
 
 extern void (*strata__testpoint)(const char *name);

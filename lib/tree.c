@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "lines.h"
 #include "testpoint.h"
 #include "tree.h"
 
@@ -63,15 +64,13 @@ is_present(const struct strata_entry *entry)
 
 /* A node of the edit's own; its memory is as its last user left it. */
 static int
-node_take_raw(struct strata__edit *edit, uint64_t *ret_ref)
+node_take_raw(struct strata__edit *edit, struct strata__block *ret)
 {
-	struct strata__block block;
-	int rc;
+	int rc = strata__edit_take(edit, STRATA_NODE_SIZE, STRATA_TAKE_NODE,
+				   ret);
 
-	rc = strata__edit_take(edit, STRATA_NODE_SIZE, STRATA_TAKE_NODE,
-			       &block);
 	if (rc == 0)
-		*ret_ref = strata__block_ref(edit->space, &block);
+		strata__lines_begin(edit->space, ret);
 	return rc;
 }
 
@@ -79,13 +78,23 @@ node_take_raw(struct strata__edit *edit, uint64_t *ret_ref)
 static int
 node_take(struct strata__edit *edit, uint64_t *ret_ref)
 {
-	int rc = node_take_raw(edit, ret_ref);
+	struct strata__block block;
+	int rc = node_take_raw(edit, &block);
 
-	if (rc == 0)
-		memset(strata__node_at(edit->space, *ret_ref), 0,
-		       STRATA_NODE_SIZE);
+	if (rc != 0)
+		return rc;
+	strata__lines_clear(edit->space, &block);
 	STRATA_TESTPOINT("tree.take.cleared");
-	return rc;
+	*ret_ref = strata__block_ref(edit->space, &block);
+	return 0;
+}
+
+/* To be called with whatever is about to be changed in a node of the edit's
+ * own. */
+static void
+use(const struct strata__edit *edit, const void *place, size_t size)
+{
+	strata__lines_use(edit->space, place, size);
 }
 
 /* Makes the node that *ref refers to the edit's own; *ref lies in such a node
@@ -93,22 +102,21 @@ node_take(struct strata__edit *edit, uint64_t *ret_ref)
 static int
 own(struct strata__edit *edit, uint64_t *ref)
 {
-	uint64_t old = *ref & ~STRATA_REF_TAG, tag = *ref & STRATA_REF_TAG;
-	uint64_t copy;
+	struct strata__block old, copy;
 	int rc;
 
-	if (strata__edit_owns(edit, old))
-		return 0;
+	rc = strata__edit_find(edit, *ref, &old);
+	if (rc != 0 || strata__edit_owns_block(edit, &old))
+		return rc;
 	rc = node_take_raw(edit, &copy);
 	if (rc != 0)
 		return rc;
-	memcpy(strata__node_at(edit->space, copy),
-	       strata__node_at(edit->space, old), STRATA_NODE_SIZE);
+	strata__lines_copy(edit->space, &copy, &old);
 	STRATA_TESTPOINT("tree.own.copied");
-	rc = strata__edit_unlink(edit, old);
+	rc = strata__edit_unlink_block(edit, &old);
 	if (rc != 0)
 		return rc;
-	*ref = copy | tag;
+	*ref = strata__block_ref(edit->space, &copy) | (*ref & STRATA_REF_TAG);
 	STRATA_TESTPOINT("tree.own.linked");
 	return 0;
 }
@@ -146,6 +154,7 @@ own_root(struct strata__edit *edit, uint32_t dimension)
 	rc = node_take(edit, &root);
 	if (rc != 0)
 		return rc;
+	use(edit, slots_at(edit, root), sizeof(edit->root));
 	slots_at(edit, root)[0] = edit->root;
 	STRATA_TESTPOINT("tree.root.raised");
 	edit->root = root | height;
@@ -164,11 +173,13 @@ own_slot(struct strata__edit *edit, uint32_t dimension, uint64_t **ret_slot)
 	directory = &edit->root;
 	if ((edit->root & STRATA_REF_TAG) != 0) {
 		directory = &slots_at(edit, edit->root)[dimension >> 9];
+		use(edit, directory, sizeof(*directory));
 		rc = own_or_take(edit, directory);
 		if (rc != 0)
 			return rc;
 	}
 	*ret_slot = &slots_at(edit, *directory)[dimension & 511];
+	use(edit, *ret_slot, sizeof(**ret_slot));
 	return 0;
 }
 
@@ -211,6 +222,7 @@ dimension_make(struct strata__edit *edit, uint32_t dimension, uint64_t *slot)
 	if (rc != 0)
 		return rc;
 	dimnode = dimnode_at(edit, *slot);
+	use(edit, dimnode, offsetof(struct strata__dimnode, u));
 	dimnode->magic = STRATA_DIMNODE_MAGIC;
 	dimnode->id = dimension;
 	STRATA_TESTPOINT("tree.dimension.made");
@@ -235,6 +247,8 @@ own_dimension(struct strata__edit *edit, uint32_t dimension, bool create,
 				: dimension_make(edit, dimension, slot);
 	if (rc != 0)
 		return rc;
+	/* All of it that is not layers: the caller may change any. */
+	use(edit, dimnode_at(edit, *slot), offsetof(struct strata__dimnode, u));
 	dimnode_at(edit, *slot)->version = edit->version;
 	STRATA_TESTPOINT("tree.dimension.dated");
 	*ret_slot = slot;
@@ -330,6 +344,7 @@ dimension_grow(struct strata__edit *edit, uint64_t *slot)
 		rc = node_take(edit, &child);
 		if (rc != 0)
 			return rc;
+		use(edit, leaf_at(edit, child), sizeof(dimnode->u.entries));
 		if (dimnode->height == 0)
 			memcpy(leaf_at(edit, child)->entries,
 			       dimnode->u.entries, sizeof(dimnode->u.entries));
@@ -339,6 +354,7 @@ dimension_grow(struct strata__edit *edit, uint64_t *slot)
 		STRATA_TESTPOINT("tree.grow.copied");
 	}
 	memset(&dimnode->u, 0, sizeof(dimnode->u));
+	use(edit, &dimnode->u, sizeof(child));
 	dimnode->u.children[0] = child;
 	dimnode->height++;
 	*slot += 1; /* the tag */
@@ -364,15 +380,22 @@ own_entry(struct strata__edit *edit, uint64_t *slot, uint32_t layer,
 	height = dimnode->height;
 	if (height == 0) {
 		*ret = &dimnode->u.entries[layer];
+		use(edit, *ret, sizeof(**ret));
 		return 0;
 	}
 	ref = &dimnode->u.children[layer >> strata__tree_shift(height)];
-	while ((rc = own_or_take(edit, ref)) == 0 && --height > 0)
+	for (;;) {
+		use(edit, ref, sizeof(*ref));
+		rc = own_or_take(edit, ref);
+		if (rc != 0)
+			return rc;
+		if (--height == 0)
+			break;
 		ref = child_at(edit, *ref, height, layer);
-	if (rc == 0)
-		*ret = &leaf_at(edit, *ref)
-				->entries[layer & (STRATA_LEAF_ENTRIES - 1)];
-	return rc;
+	}
+	*ret = &leaf_at(edit, *ref)->entries[layer & (STRATA_LEAF_ENTRIES - 1)];
+	use(edit, *ret, sizeof(**ret));
+	return 0;
 }
 
 int
@@ -398,9 +421,11 @@ strata__tree_put(struct strata__edit *edit, uint32_t dimension, uint32_t layer,
 	account(dimnode, &new, 1);
 	*ret_old = *place;
 	*place = new;
-	if (dimnode->height == 0)
+	if (dimnode->height == 0) {
+		use(edit, &dimnode->u.places[layer], sizeof(struct strata__place));
 		dimnode->u.places[layer] =
 			(struct strata__place){new.content, new.size};
+	}
 	STRATA_TESTPOINT("tree.put.entered");
 	return 0;
 }

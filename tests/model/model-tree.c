@@ -594,6 +594,15 @@ Test(model_tree, every_version_holds_what_was_put)
 	run("model_tree", UINT64_C(256) << 20, /* expect_failures= */ false);
 }
 
+/* Then nodes are made of what their blocks had before, as they are in what is
+ * installed. */
+Test(model_tree, so_does_it_where_nothing_is_poisoned)
+{
+	strata__broken = STRATA_NO_POISON;
+	run("model_tree, no poison", UINT64_C(256) << 20,
+	    /* expect_failures= */ false);
+}
+
 Test(model_tree, so_does_it_when_room_is_short)
 {
 	run("model_tree, short of room", STRATA_LIMIT_MIN,

@@ -109,6 +109,9 @@ map_pools(struct strata__space *space)
 			       sizeof(uint64_t));
 		need(space->populated[c] != NULL, "memory");
 	}
+	space->lines = calloc(space->geometry->classes[0].nr_blocks,
+			      sizeof(*space->lines));
+	need(space->lines != NULL, "memory");
 }
 
 /**** folders ****/
@@ -235,6 +238,7 @@ fixture_space_free(struct strata__space *space)
 		close(space->pool_fd[c]);
 		free(space->populated[c]);
 	}
+	free(space->lines);
 	free(space->mapped);
 	munmap(space->window, geometry.window_size);
 	munmap(space->lock, geometry.lock_size);
