@@ -194,13 +194,16 @@ tell_reserve_gone(const struct strata__space *space, int code)
 static uint64_t
 kept_back(const struct strata__space *space, bool is_node, bool is_removal)
 {
-	uint64_t for_nodes = strata__pool_max_blocks(space, 0) / 64;
+	uint64_t for_nodes;
 
 	if (is_removal)
 		return 0;
+	if (is_node)
+		return STRATA_NODE_RESERVE;
+	for_nodes = strata__pool_max_blocks(space, 0) / 64;
 	if (for_nodes > STRATA_NODE_RESERVE)
 		for_nodes = STRATA_NODE_RESERVE;
-	return STRATA_NODE_RESERVE + (is_node ? 0 : for_nodes);
+	return STRATA_NODE_RESERVE + for_nodes;
 }
 
 /*
