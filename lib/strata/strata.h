@@ -242,10 +242,12 @@ struct strata_pool_config {
  * Pages of 2 MiB for regions: a process that reads one for the first time is
  * then done with its page faults ten times sooner. Making them costs about as
  * long again as filling the region. The tail below 2 MiB keeps small pages.
+ * Pools get them, too, where they can be had: a commit that first uses a part of
+ * 2 MiB makes them, and may wait for the kernel to find memory for it.
  */
 enum strata_huge_pages {
 	STRATA_HUGE_AUTO = 0, /**< try, go on without */
-	STRATA_HUGE_NEVER = 1,
+	STRATA_HUGE_NEVER = 1, /**< neither regions nor pools */
 	/** what cannot be had is STRATA_ENOTSUP of load, reload, crystallize */
 	STRATA_HUGE_REQUIRE = 2
 };
