@@ -12,21 +12,22 @@
 int
 strata_txn_begin(struct strata_store *store, struct strata_txn **ret_txn)
 {
-	struct strata_txn *txn;
+	struct strata__arena *arena;
+	struct strata_txn *txn = NULL;
 	int ret = strata__check_writer(store);
 
 	if (ret != 0)
 		return ret;
-	txn = malloc(sizeof(*txn));
-	if (txn != NULL)
-		/* More than the store can hold need not be staged. */
-		txn->arena = strata__arena_create(
-			2 * store->space.geometry->max_limit);
-	if (txn == NULL || txn->arena == NULL) {
-		free(txn);
+	/* More than the store can hold need not be staged. */
+	arena = strata__arena_create(2 * store->space.geometry->max_limit);
+	if (arena != NULL)
+		txn = strata__arena_alloc(arena, sizeof(*txn));
+	if (txn == NULL) {
+		strata__arena_destroy(arena);
 		return strata__fail(STRATA_ENOMEM, "no memory to stage a "
 						   "transaction");
 	}
+	txn->arena = arena;
 	txn->store = store;
 	txn->only_removes = true;
 	CDS_INIT_LIST_HEAD(&txn->ops);
@@ -42,8 +43,7 @@ strata_txn_abort(struct strata_txn *txn)
 		return;
 	atomic_fetch_sub_explicit(&txn->store->nr_txns, 1,
 				  memory_order_relaxed);
-	strata__arena_destroy(txn->arena);
-	free(txn);
+	strata__arena_destroy(txn->arena); /* and itself */
 }
 
 /**** staging ****/

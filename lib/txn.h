@@ -42,7 +42,7 @@ struct strata__op {
 
 struct strata_txn {
 	struct strata_store *store;
-	struct strata__arena *arena;
+	struct strata__arena *arena; /* in which it lives, too */
 	struct cds_list_head ops;
 	bool only_removes; /* may use the node reserve */
 };
