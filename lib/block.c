@@ -28,31 +28,6 @@ strata__class_blocks(const struct strata__class *class_, uint64_t size)
 
 /**** places ****/
 
-uint64_t
-strata__block_ref(const struct strata__space *space,
-		  const struct strata__block *block)
-{
-	const struct strata__class *class_ =
-		strata__class_of(space, block->class_);
-
-	return class_->place + STRATA_POOL_BLOCKS +
-	       block->index * class_->stride;
-}
-
-struct strata__record *
-strata__block_record(const struct strata__space *space,
-		     const struct strata__block *block)
-{
-	return &strata__class_records(space, block->class_)[block->index];
-}
-
-uint64_t
-strata__block_bytes(const struct strata__space *space,
-		    const struct strata__block *block)
-{
-	return block->run * strata__class_of(space, block->class_)->stride;
-}
-
 static bool
 class_block_at(const struct strata__space *space, uint32_t class_, uint64_t ref,
 	       struct strata__block *ret)

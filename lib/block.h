@@ -43,8 +43,32 @@ uint64_t strata__class_blocks(const struct strata__class *class_,
 
 /**** places ****/
 
-uint64_t strata__block_ref(const struct strata__space *space,
-			   const struct strata__block *block);
+static inline uint64_t
+strata__block_ref(const struct strata__space *space,
+		  const struct strata__block *block)
+{
+	const struct strata__class *class_ =
+		strata__class_of(space, block->class_);
+
+	return class_->place + STRATA_POOL_BLOCKS +
+	       block->index * class_->stride;
+}
+
+static inline struct strata__record *
+strata__block_record(const struct strata__space *space,
+		     const struct strata__block *block)
+{
+	return &strata__class_records(space, block->class_)[block->index];
+}
+
+/* Bytes of memory that it takes: stride times run. */
+static inline uint64_t
+strata__block_bytes(const struct strata__space *space,
+		    const struct strata__block *block)
+{
+	return block->run * strata__class_of(space, block->class_)->stride;
+}
+
 /* The block that a reference (its tag is ignored) points to the start of, run
  * as its record says, 1 if that is FREE; false when it is no such place (not in
  * a pool, not aligned to a block, at or above what is grown, a run that is too
@@ -55,11 +79,6 @@ bool strata__block_at(const struct strata__space *space, uint64_t ref,
  * is 1. For who reads the record at times of his own. */
 bool strata__block_place(const struct strata__space *space, uint64_t ref,
 			 struct strata__block *ret);
-struct strata__record *strata__block_record(const struct strata__space *space,
-					    const struct strata__block *block);
-/* Bytes of memory that it takes: stride times run. */
-uint64_t strata__block_bytes(const struct strata__space *space,
-			     const struct strata__block *block);
 
 /**** records: reading ****/
 

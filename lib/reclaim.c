@@ -117,12 +117,15 @@ free_unneeded(struct strata_store *store, struct strata__scan *scan)
 
 	for (uint64_t i = 0; i < nr; i++) {
 		uint32_t item = list[i];
-		uint64_t birth, retirement;
-		uint64_t bytes = item_bytes(space, item);
+		uint64_t birth, retirement, bytes;
 
 		interval(space, item, &birth, &retirement);
-		if (!strata__scan_needs(scan, birth, retirement) &&
-		    item_free(store, item))
+		if (strata__scan_needs(scan, birth, retirement)) {
+			list[kept++] = item;
+			continue;
+		}
+		bytes = item_bytes(space, item);
+		if (item_free(store, item))
 			freed += bytes;
 		else
 			list[kept++] = item;
