@@ -75,6 +75,35 @@ try "$examples/learner" "not-$store" 99
 grep -q '^learner: .*no store' "$err" || fail 'learner: no sentence'
 
 #
+# parsed: what it has is kept until the dimension changes
+#
+mkfifo "$work/ask" "$work/answer"
+"$examples/parsed" "$store" 99 <"$work/ask" >"$work/answer" 2>"$err" &
+parsed=$!
+exec 3>"$work/ask" 4<"$work/answer"
+
+# asks LAYER ANSWER
+asks() {
+	echo "$1" >&3
+	read -r answer <&4 || answer='no answer'
+	test "$answer" = "$2" || fail "parsed: '$answer', not '$2'"
+}
+
+asks 5 'parsed: layer 5, 1 lines'
+asks 5 'kept: layer 5, 1 lines'
+asks 6 'parsed: layer 6, 1 lines'
+asks 500 'not there: layer 500, 0 lines'
+printf 'one\ntwo\n' >"$work/two"
+good put "$store" 99/5 "$work/two"
+asks 5 'parsed: layer 5, 2 lines'
+asks 5 'kept: layer 5, 2 lines'
+asks 6 'parsed: layer 6, 1 lines'
+exec 3>&- 4<&-
+status=0
+wait "$parsed" || status=$?
+test "$status" -eq 0 || fail "parsed: exit code $status"
+
+#
 # watcher
 #
 good destroy "$store"
