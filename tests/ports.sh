@@ -6,15 +6,21 @@
 #
 # Builds library, tool and plain test programs for other compilers, C libraries
 # and machines, and runs the tests, those of other machines under qemu-user.
-# Everything is fetched into a scratch folder and unpacked there; nothing is
-# installed. Takes a Debian 12 on x86-64 with what building takes (setup.sh) and
-# apt-get's package lists, and no rights.
+# Everything is fetched into a scratch folder and unpacked there, by package lists
+# of our own; nothing is installed. Takes a Debian 12 on x86-64 with what building
+# takes (setup.sh), and no rights.
 #
 #	STRATA_PORTS=FOLDER	scratch folder to keep, and to use again
 #	TEST_LENGTH=...		STRATA_TEST_LENGTH there; short unless told
 #
-# Prints one line a port, skipped tests with their reasons, and exits 0 when all
-# was built and nothing failed. Without Criterion: it does not start under qemu.
+# Prints one line a port, skipped tests with their reasons, and as its last line
+#
+#	N passed, N failed, N skipped
+#
+# over all ports. Exits 0 when all was built and nothing failed. A port that is not
+# built is a failure, unless its packages cannot be had because apt-get does not
+# reach its mirror at all: that is not the project's fault, and one skipped. Without
+# Criterion: it does not start under qemu.
 set -eu
 
 source_dir=$(cd "$(dirname "$0")/.." && pwd)
@@ -29,7 +35,6 @@ unset DESTDIR TESTS VERBOSE CONFIG_SITE STRATA_SHM_DIR STRATA_TEST_LENGTH
 LC_ALL=C
 export LC_ALL
 jobs=$(getconf _NPROCESSORS_ONLN)
-mirror=http://deb.debian.org/debian
 suite=bookworm
 
 if test -n "${STRATA_PORTS:-}"; then
@@ -41,7 +46,10 @@ else
 	keep=
 fi
 root=$work/root # where packages are unpacked
+passed=0
 failed=0
+skipped=0
+offline=$work/offline # there when the mirror did not answer in this run
 
 finish() {
 	status=$?
@@ -52,6 +60,7 @@ finish() {
 	else
 		echo "kept: $work"
 	fi
+	echo "$passed passed, $failed failed, $skipped skipped"
 	exit "$status"
 }
 
@@ -83,29 +92,62 @@ packages() {
 	esac
 }
 
+# apt ARGUMENT...: apt-get with lists of our own, those of the machine's mirror.
+# Its own lists may be missing, or so old that what they name is gone.
+apt() {
+	apt-get -o Dir::Etc::SourceList="$work/apt/sources.list" \
+		-o Dir::Etc::SourceParts=/nowhere \
+		-o Dir::State::Lists="$work/apt/lists" \
+		-o Dir::Cache="$work/apt/cache" -o APT::Sandbox::User= "$@"
+}
+
+# Where this machine gets its packages from.
+mirror() {
+	apt-get indextargets --format '$(REPO_URI)' \
+		'Created-By: Packages' "Codename: $suite" 2>/dev/null |
+		sed -n '/^https*:/{p;q;}' | grep . ||
+		echo http://deb.debian.org/debian
+}
+
+# Once in a run.
+update_lists() {
+	test ! -e "$work/apt/fresh" || return 0
+	mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial"
+	echo "deb $(mirror) $suite main" >"$work/apt/sources.list"
+	echo "deb-src $(mirror) $suite main" >>"$work/apt/sources.list"
+	if apt -o APT::Update::Error-Mode=any update; then
+		: >"$work/apt/fresh"
+		return 0
+	fi
+	# Is it us, or is there no mirror for anybody?
+	mkdir -p "$work/apt/probe/partial"
+	if ! apt-get -o Dir::State::Lists="$work/apt/probe" \
+		-o Dir::Cache="$work/apt/cache" -o APT::Sandbox::User= \
+		-o APT::Update::Error-Mode=any update
+	then
+		: >"$offline"
+	fi
+	return 1
+}
+
 # unpack PACKAGE: once, by a note of it.
 unpack() {
 	test ! -e "$work/debs/$1.done" || return 0
-	(cd "$work/debs" && apt-get download "$1") &&
+	update_lists &&
+	(cd "$work/debs" && apt download "$1") &&
 	dpkg -x "$work/debs/$1"_*.deb "$root" &&
 	rm "$work/debs/$1"_*.deb &&
 	: >"$work/debs/$1.done"
 }
 
-# Sources of the libraries that we stand on, by lists of our own.
+# Sources of the libraries that we stand on.
 fetch_sources() {
 	test ! -e "$work/sources/done" || return 0
-	mkdir -p "$work/sources" "$work/apt/lists/partial" \
-		"$work/apt/cache/archives/partial"
-	echo "deb-src $mirror $suite main" >"$work/apt/sources.list"
-	set -- -o Dir::Etc::SourceList="$work/apt/sources.list" \
-		-o Dir::Etc::SourceParts=/nowhere \
-		-o Dir::State::Lists="$work/apt/lists" \
-		-o Dir::Cache="$work/apt/cache" -o APT::Sandbox::User=
-	apt-get "$@" update &&
+	mkdir -p "$work/sources"
+	update_lists &&
 	(
 		cd "$work/sources" &&
-		apt-get "$@" source --download-only jansson liburcu xxhash &&
+		apt source --download-only jansson liburcu xxhash &&
 		for archive in *.orig.tar.*; do
 			case $archive in
 			*.asc) ;;
@@ -317,30 +359,60 @@ sum() {
 		"$1"
 }
 
-# details PORT: what failed, and what was skipped, each with its last words.
+# details PORT: what was skipped, with its last words, and the end of what failed.
 details() {
-	sed -n 's/^\(SKIP\|FAIL\): //p' "$work/$1.check.log" | sort -u |
-		while IFS= read -r name; do
-			log=$work/$1/build/${name%.sh}.log
-			echo "    $name: $(tail -n 2 "$log" 2>/dev/null |
-				sed '/^\(SKIP\|FAIL\) /d')"
-		done
+	for word in SKIP FAIL; do
+		sed -n "s/^$word: //p" "$work/$1.check.log" | sort -u |
+			while IFS= read -r name; do
+				log=$work/$1/build/${name%.sh}.log
+				last_words "$word" "$name" "$log"
+			done
+	done
+}
+
+last_words() {
+	if test "$1" = SKIP; then
+		echo "    $2: $(tail -n 2 "$3" 2>/dev/null | sed '/^SKIP /d')"
+	else
+		echo "    $2 FAILED:"
+		tail -n 40 "$3" 2>/dev/null | sed 's/^/        /'
+	fi
+}
+
+# not_built PORT
+not_built() {
+	if test -e "$offline"; then
+		skipped=$((skipped + 1))
+		printf '%-10s %-6s %6d %6d %7d\n' "$1" no 0 0 1
+		echo '    apt-get reaches no mirror, not with the sources of this' \
+			'machine either'
+		return 0
+	fi
+	failed=$((failed + 1))
+	printf '%-10s %-6s %6d %6d %7d\n' "$1" no 0 1 0
+	tail -n 40 "$work/$1.build.log" | sed 's/^/        /'
 }
 
 run() {
 	begin=$(date +%s)
 	if ! (port "$1") >"$work/$1.build.log" 2>&1; then
-		failed=$((failed + 1))
-		printf '%-10s %-6s\n' "$1" no
-		tail -n 20 "$work/$1.build.log"
+		not_built "$1"
 		return 0
 	fi
-	(tests "$1") >"$work/$1.check.log" 2>&1 || failed=$((failed + 1))
-	printf '%-10s %-6s %6d %6d %7d %7d\n' "$1" yes \
-		"$(sum "$work/$1.check.log" 'PASS|XFAIL')" \
-		"$(sum "$work/$1.check.log" 'FAIL|XPASS|ERROR')" \
-		"$(sum "$work/$1.check.log" SKIP)" \
-		"$(($(date +%s) - begin))"
+	result=0
+	(tests "$1") >"$work/$1.check.log" 2>&1 || result=1
+	here_passed=$(sum "$work/$1.check.log" 'PASS|XFAIL')
+	here_failed=$(sum "$work/$1.check.log" 'FAIL|XPASS|ERROR')
+	here_skipped=$(sum "$work/$1.check.log" SKIP)
+	if test "$result" -ne 0 && test "$here_failed" -eq 0; then
+		here_failed=1 # make itself
+		tail -n 40 "$work/$1.check.log" | sed 's/^/        /'
+	fi
+	passed=$((passed + here_passed))
+	failed=$((failed + here_failed))
+	skipped=$((skipped + here_skipped))
+	printf '%-10s %-6s %6d %6d %7d %7d\n' "$1" yes "$here_passed" \
+		"$here_failed" "$here_skipped" "$(($(date +%s) - begin))"
 	details "$1"
 }
 
@@ -350,9 +422,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 mkdir -p "$work/debs" "$root"
-rm -rf "$work/source"
+rm -rf "$work/source" "$work/apt/fresh" "$offline"
 if ! setup_source "$source_dir" "$work/source" >"$work/bootstrap.log" 2>&1; then
 	cat "$work/bootstrap.log"
+	failed=1
 	exit 1
 fi
 printf '%-10s %-6s %6s %6s %7s %7s\n' port built passed failed skipped seconds
