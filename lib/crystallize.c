@@ -328,6 +328,7 @@ swap(struct strata__edit *edit, struct strata__built *built, void *arg)
 	double min, max;
 	int ret;
 
+	edit->deed = STRATA_DEED_CRYSTALLIZE;
 	ret = strata__tree_dimension(edit, crystal->info.id, /* create= */ false,
 				     &node);
 	if (ret != 0)
@@ -443,11 +444,6 @@ strata_crystallize_with(struct strata_store *store, uint32_t dimension,
 		return ret;
 	ret = crystallize_locked(store, dimension, &progress);
 	strata__dimension_unlock(&lock);
-	if (ret == 0)
-		atomic_fetch_add_explicit(
-			&store->space.catalog->counters.crystallizations, 1,
-			memory_order_relaxed);
-	STRATA_TESTPOINT("crystallize.counted");
 	strata__pressure_look(store);
 	return ret;
 }

@@ -85,6 +85,7 @@ edit_empty(struct strata__edit *edit)
 	edit->nr_unlinked_segments = 0;
 	edit->published = NULL;
 	edit->nr_published = 0;
+	edit->deed = STRATA_DEED_NONE;
 	memset(edit->space->taken, 0, sizeof(edit->space->taken));
 	memset(edit->space->slack, 0, sizeof(edit->space->slack));
 }
@@ -369,6 +370,60 @@ note_author(const struct strata__edit *edit, uint64_t now)
 	STRATA_TESTPOINT("edit.commit.author-signed");
 }
 
+/**** what it is counted as ****/
+
+static _Atomic uint64_t *
+counter_of(struct strata__counters *counters, uint64_t kind)
+{
+	switch (kind) {
+	case STRATA_DEED_LOAD:
+		return &counters->loads;
+	case STRATA_DEED_RELOAD:
+		return &counters->reloads;
+	case STRATA_DEED_UNLOAD:
+		return &counters->unloads;
+	case STRATA_DEED_CRYSTALLIZE:
+		return &counters->crystallizations;
+	default:
+		return NULL;
+	}
+}
+
+/* Before the version, by its release: who dies behind that has said what it
+ * was; of who dies before it the note is of a version that never came. */
+static void
+note_deed(const struct strata__edit *edit)
+{
+	struct strata__catalog *catalog = edit->space->catalog;
+	_Atomic uint64_t *counter = counter_of(&catalog->counters, edit->deed);
+
+	if (counter == NULL)
+		return;
+	strata__count_set(&catalog->deed.kind, edit->deed);
+	strata__count_set(&catalog->deed.after, strata__count(counter) + 1);
+	STRATA_TESTPOINT("edit.deed.half-noted");
+	strata__count_set(&catalog->deed.version, edit->version);
+	STRATA_TESTPOINT("edit.deed.noted");
+}
+
+void
+strata__deed_finish(struct strata__space *space, uint64_t version)
+{
+	struct strata__deed *deed = &space->catalog->deed;
+	uint64_t noted = strata__count(&deed->version);
+	_Atomic uint64_t *counter = counter_of(&space->catalog->counters,
+					       strata__count(&deed->kind));
+
+	if (noted == 0)
+		return;
+	if (noted <= version && counter != NULL)
+		strata__count_max(counter, strata__count(&deed->after));
+	STRATA_TESTPOINT("edit.deed.counted");
+	/* Release, against the compiler: who dies in between has counted. */
+	atomic_store_explicit(&deed->version, 0, memory_order_release);
+	STRATA_TESTPOINT("edit.deed.erased");
+}
+
 static void
 count_slack(struct strata__space *space)
 {
@@ -402,8 +457,10 @@ strata__edit_commit(struct strata__edit *edit)
 	uint64_t now = strata__os_realtime_coarse_ns();
 
 	check_lines(edit);
+	note_deed(edit);
 	publish_segments(edit);
 	publish_version(edit);
+	strata__deed_finish(edit->space, edit->version);
 	retire_unlinked(edit);
 	count_slack(edit->space);
 	strata__count_add(&catalog->counters.commits, 1);

@@ -29,6 +29,7 @@ struct strata__edit {
 	size_t nr_unlinked_segments, max_unlinked_segments;
 	struct strata__building *published; /* borrowed; NULL: none */
 	size_t nr_published;
+	enum strata__deed_kind deed; /* what it is counted as, besides */
 	/* What commits say of this process; pid 0: not asked yet. */
 	struct strata__signature {
 		uint32_t uid, pid;
@@ -41,8 +42,8 @@ struct strata__edit {
  * fini frees the vectors. */
 void strata__edit_init(struct strata__edit *edit, struct strata__space *space);
 void strata__edit_fini(struct strata__edit *edit);
-/* Empties the edit: take_flags and published are set after it. STRATA_EINVAL
- * (told) at the last version, 2^48 - 1, and in a store that was destroyed. */
+/* Empties the edit: take_flags, published and deed are set after it.
+ * STRATA_EINVAL (told) at the last version, 2^48 - 1, and in a store that was destroyed. */
 int strata__edit_begin(struct strata__edit *edit);
 /* As strata__pool_take(), remembered. */
 int strata__edit_take(struct strata__edit *edit, uint64_t size, unsigned flags,
@@ -65,5 +66,8 @@ bool strata__edit_owns_block(const struct strata__edit *edit,
 /* Returns N. Waking who waits for it is the caller's. */
 uint64_t strata__edit_commit(struct strata__edit *edit);
 void strata__edit_abort(struct strata__edit *edit);
+/* Counts what was noted before a commit up to that version, and erases the note:
+ * behind each commit, and in recovery. May be done twice. */
+void strata__deed_finish(struct strata__space *space, uint64_t version);
 
 #endif

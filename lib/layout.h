@@ -23,8 +23,9 @@ _Static_assert(sizeof(_Atomic uint64_t) == 8, "atomics are as large as plain");
 #define STRATA_LAYOUT_MAJOR 2
 /* 1: whoever makes a store holds STRATA_LOCK_MAKING.
  * 2: commits say whose they are (struct strata__author).
- * 3: the number in a name of pins need not be their user's (pins-own.c). */
-#define STRATA_LAYOUT_MINOR 3
+ * 3: the number in a name of pins need not be their user's (pins-own.c).
+ * 4: loads and their like are counted by their commits (struct strata__deed). */
+#define STRATA_LAYOUT_MINOR 4
 
 #define STRATA_MAGIC UINT64_C(0x0a61746172745301) /* "\1Strata\n" */
 
@@ -156,6 +157,22 @@ struct strata__author {
 };
 _Static_assert(sizeof(struct strata__author) == 64, "one cache line");
 
+/* What a commit is, besides a commit: noted before it, counted and erased behind
+ * it, so that recovery counts what a dead writer committed. */
+enum strata__deed_kind {
+	STRATA_DEED_NONE = 0,
+	STRATA_DEED_LOAD = 1,
+	STRATA_DEED_RELOAD = 2,
+	STRATA_DEED_UNLOAD = 3,
+	STRATA_DEED_CRYSTALLIZE = 4,
+};
+struct strata__deed {
+	_Atomic uint64_t version; /* of the commit; 0: nothing is noted */
+	_Atomic uint64_t kind;    /* enum strata__deed_kind */
+	_Atomic uint64_t after;   /* its counter, once it is counted */
+};
+_Static_assert(sizeof(struct strata__deed) == 24, "shared layout");
+
 /* States of blocks and segments. */
 enum strata__state {
 	STRATA_FREE = 0,
@@ -201,6 +218,7 @@ struct strata__catalog {
 	alignas(128) struct strata__counters counters;
 	struct strata__ages ages;
 	struct strata__author authors[STRATA_AUTHORS];
+	struct strata__deed deed;
 	/* then, at the offsets that geometry gives: segments, records */
 };
 _Static_assert(sizeof(struct strata__catalog) == 16384,

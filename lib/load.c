@@ -148,6 +148,7 @@ fill_new(struct strata__edit *edit, struct strata__built *built, void *arg)
 
 	if (slot_now(edit, dimension) != 0)
 		return exists(dimension);
+	edit->deed = STRATA_DEED_LOAD;
 	return fill(edit, built, arg);
 }
 
@@ -159,6 +160,7 @@ fill_over(struct strata__edit *edit, struct strata__built *built, void *arg)
 
 	if (slot_now(edit, dimension) == 0)
 		return no_dimension(dimension);
+	edit->deed = STRATA_DEED_RELOAD;
 	ret = strata__edit_drop_dimension(edit, dimension);
 	return ret != 0 ? ret : fill(edit, built, arg);
 }
@@ -235,14 +237,6 @@ load_source(struct strata_store *store, const struct source *source, bool over,
 			: build_and_install(store, source, over, progress);
 }
 
-static void
-count(struct strata_store *store, _Atomic uint64_t *counter)
-{
-	(void)store;
-	atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
-	STRATA_TESTPOINT("load.counted");
-}
-
 int
 strata_load(struct strata_store *store, const char *path,
 	    uint32_t *ret_dimension)
@@ -273,11 +267,8 @@ strata_load_with(struct strata_store *store, const char *path,
 		strata__dimension_unlock(&lock);
 	}
 	close(source.fd);
-	if (ret == 0) {
-		count(store, &store->space.catalog->counters.loads);
-		if (ret_dimension != NULL)
-			*ret_dimension = source.dimension;
-	}
+	if (ret == 0 && ret_dimension != NULL)
+		*ret_dimension = source.dimension;
 	strata__pressure_look(store);
 	return ret;
 }
@@ -348,8 +339,6 @@ strata_reload_with(struct strata_store *store, uint32_t dimension,
 		return ret;
 	ret = reload_locked(store, dimension, path, &progress);
 	strata__dimension_unlock(&lock);
-	if (ret == 0)
-		count(store, &store->space.catalog->counters.reloads);
 	strata__pressure_look(store);
 	return ret;
 }
@@ -388,6 +377,7 @@ drop_once(struct strata_store *store, uint32_t dimension)
 		return ret;
 	/* Must work in a full store: it is how one is emptied. */
 	store->edit.take_flags = STRATA_TAKE_RESERVE;
+	store->edit.deed = STRATA_DEED_UNLOAD;
 	ret = strata__edit_drop_dimension(&store->edit, dimension);
 	store->edit.take_flags = 0;
 	if (ret != 0)
@@ -448,8 +438,6 @@ strata_unload(struct strata_store *store, uint32_t dimension, int forget)
 	if (forget && (ret == 0 || ret == STRATA_ENODIM))
 		ret = forget_file(store, dimension, ret);
 	strata__dimension_unlock(&lock);
-	if (ret == 0)
-		count(store, &store->space.catalog->counters.unloads);
 	strata__pressure_look(store);
 	return ret;
 }

@@ -21,6 +21,7 @@ struct recovery {
 	uint64_t version;
 	uint64_t *reached[STRATA_CLASSES_MAX]; /* a bit per block */
 	uint64_t *reached_segments;
+	uint64_t nr_in_use; /* blocks and runs, allocated or retired */
 };
 
 static bool
@@ -168,9 +169,12 @@ mend_class(struct recovery *recovery, uint32_t class_)
 	struct strata__blocks blocks;
 
 	strata__blocks_init(&blocks, recovery->space, class_);
-	while (strata__blocks_next(&blocks))
+	while (strata__blocks_next(&blocks)) {
 		mend_block(recovery, blocks.record,
 			   bit_test(recovery->reached[class_], blocks.index));
+		recovery->nr_in_use += blocks.state == STRATA_ALLOCATED ||
+			blocks.state == STRATA_RETIRED;
+	}
 }
 
 static void
@@ -195,6 +199,33 @@ reserved_recount(struct strata__space *space)
 		strata__pool_reserved(space);
 
 	strata__count_set(&counters->reserved, bytes);
+}
+
+/* What decides nothing, and is to be right all the same: who died between a deed
+ * and its counter left the latter behind. They only grow. */
+static void
+history_mend(const struct recovery *recovery)
+{
+	struct strata__space *space = recovery->space;
+	struct strata__counters *counters = &space->catalog->counters;
+	struct strata__class_counters *class_;
+	uint64_t taken = strata__count(&counters->allocations);
+	uint64_t given = strata__count(&counters->deallocations);
+
+	strata__deed_finish(space, recovery->version);
+	strata__count_max(&counters->commits, recovery->version - 1);
+	if (taken < given + recovery->nr_in_use)
+		strata__count_set(&counters->allocations,
+				  given + recovery->nr_in_use);
+	else
+		strata__count_set(&counters->deallocations,
+				  taken - recovery->nr_in_use);
+	for (uint32_t i = 0; i < space->geometry->nr_classes; i++) {
+		class_ = &counters->classes[i];
+		strata__count_max(&class_->peak,
+				  strata__count(&class_->live) +
+					  strata__count(&class_->retired));
+	}
 }
 
 int
@@ -224,6 +255,7 @@ strata__recover(struct strata_store *store)
 		strata__segtab_sweep(space);
 		strata__segtab_recount(space);
 		reserved_recount(space);
+		history_mend(&recovery);
 		strata__count_add(&space->catalog->counters.recoveries, 1);
 		STRATA_TESTPOINT("recover.rebuilt");
 	}

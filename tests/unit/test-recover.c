@@ -63,6 +63,27 @@ die_in(const char *point, void (*work)(void))
 /* The next commit recovers if there is something to recover; then all is as it
  * should be, to the last byte and file. */
 static void
+expect_history(const char *point)
+{
+	struct strata_stats stats = stats_now();
+	uint64_t nr_in_use = 0;
+	struct strata__blocks blocks;
+
+	for (uint32_t i = 0; i < stats.nr_pools; i++) {
+		strata__blocks_init(&blocks, &store->space, i);
+		while (strata__blocks_next(&blocks))
+			nr_in_use += blocks.state != STRATA_FREE;
+		cr_expect_geq(stats.pools[i].peak_blocks,
+			      stats.pools[i].live_blocks +
+				      stats.pools[i].retired_blocks,
+			      "%s", point);
+	}
+	cr_expect_eq(stats.allocations - stats.deallocations, nr_in_use, "%s",
+		     point);
+	cr_expect_eq(stats.commits, stats.version - 1, "%s", point);
+}
+
+static void
 expect_recovery(const char *point)
 {
 	bool dirty = atomic_load(&store->space.lock->dirty) != 0;
@@ -71,6 +92,7 @@ expect_recovery(const char *point)
 	struct strata_stats stats;
 
 	put(50, 0, 'r', 100);
+	expect_history(point);
 	cr_expect_eq(stats_now().recoveries, before + dirty, "%s", point);
 	cr_expect_eq(atomic_load(&store->space.lock->dirty), 0);
 	must(strata_verify(store, 0, NULL, NULL, &report));
@@ -388,6 +410,72 @@ Test(recover, a_crystallise_that_died)
 	}
 	must(strata_crystallize(store, 1));
 	expect_clean();
+}
+
+/**** what is counted ****/
+
+static void
+unload(void)
+{
+	(void)strata_unload(store, 8, 0);
+}
+
+/* Loads, reloads, unloads and crystallizations, as one number each. */
+static uint64_t
+deeds_of(const struct strata_stats *stats, unsigned kind)
+{
+	const uint64_t deeds[] = {stats->loads, stats->reloads, stats->unloads,
+				  stats->crystallizations};
+
+	return deeds[kind];
+}
+
+static void
+expect_counted(const char *point, unsigned kind, void (*work)(void))
+{
+	struct strata_stats before = stats_now(), after;
+	uint64_t came;
+
+	die_in(point, work);
+	came = strata_version(store) - before.version;
+	cr_assert_leq(came, 1, "%s", point);
+	expect_recovery(point);
+	after = stats_now();
+	for (unsigned i = 0; i < 4; i++)
+		cr_expect_eq(deeds_of(&after, i),
+			     deeds_of(&before, i) + (i == kind ? came : 0),
+			     "deed %u, counter %u, died at %s", kind, i, point);
+}
+
+Test(recover, what_the_dead_committed_is_counted)
+{
+	static void (*const works[])(void) = {load, reload, unload,
+					      crystallize};
+	static const char *const points[] = {
+		"edit.deed.half-noted",	      "edit.deed.noted",
+		"edit.commit.root-stored",    "edit.commit.version-stored",
+		"edit.commit.counted",	      "edit.deed.counted",
+		"edit.deed.erased",	      "edit.commit.retired",
+	};
+
+	must(strata_load(store, file_path("eight"), NULL));
+	for (unsigned i = 0; i < sizeof(points) / sizeof(points[0]); i++)
+		for (unsigned kind = 0; kind < 4; kind++) {
+			put(1, i, 'a', 5000);
+			expect_counted(points[i], kind, works[kind]);
+			if (find_layer(7, 0) == 0)
+				must(strata_unload(store, 7, 0));
+			if (find_layer(8, 0) != 0)
+				must(strata_load(store, file_path("eight"),
+						 NULL));
+		}
+}
+
+Test(recover, a_crystallise_that_has_nothing_to_do_is_not_counted)
+{
+	must(strata_crystallize(store, 1));
+	must(strata_crystallize(store, 1));
+	cr_expect_eq(stats_now().crystallizations, 1);
 }
 
 /**** recoveries that die ****/
