@@ -24,7 +24,8 @@ _Static_assert(sizeof(_Atomic uint64_t) == 8, "atomics are as large as plain");
 /* 1: whoever makes a store holds STRATA_LOCK_MAKING.
  * 2: commits say whose they are (struct strata__author).
  * 3: the number in a name of pins need not be their user's (pins-own.c).
- * 4: loads and their like are counted by their commits (struct strata__deed). */
+ * 4: loads and their like are counted by their commits (struct strata__deed),
+ * and grace periods are timed (struct strata__graces). */
 #define STRATA_LAYOUT_MINOR 4
 
 #define STRATA_MAGIC UINT64_C(0x0a61746172745301) /* "\1Strata\n" */
@@ -173,6 +174,13 @@ struct strata__deed {
 };
 _Static_assert(sizeof(struct strata__deed) == 24, "shared layout");
 
+/* How long grace periods were, for display. The bounds are powers of ten, from
+ * 10 us on; the last number is of those above all bounds. */
+struct strata__graces {
+	_Atomic uint64_t total_ns, longest_ns, last_ns;
+	_Atomic uint64_t nr[STRATA_GRACE_BUCKETS];
+};
+
 /* States of blocks and segments. */
 enum strata__state {
 	STRATA_FREE = 0,
@@ -219,6 +227,7 @@ struct strata__catalog {
 	struct strata__ages ages;
 	struct strata__author authors[STRATA_AUTHORS];
 	struct strata__deed deed;
+	struct strata__graces graces;
 	/* then, at the offsets that geometry gives: segments, records */
 };
 _Static_assert(sizeof(struct strata__catalog) == 16384,

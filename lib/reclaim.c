@@ -136,12 +136,28 @@ free_unneeded(struct strata_store *store, struct strata__scan *scan)
 	return freed;
 }
 
+static void
+time_grace(struct strata__graces *graces, uint64_t ns)
+{
+	uint64_t bound = 10000;
+	unsigned i = 0;
+
+	while (i < STRATA_GRACE_BUCKETS - 1 && ns > bound) {
+		bound *= 10;
+		i++;
+	}
+	strata__count_add(&graces->nr[i], 1);
+	strata__count_add(&graces->total_ns, ns);
+	strata__count_max(&graces->longest_ns, ns);
+	strata__count_set(&graces->last_ns, ns);
+}
+
 int
 strata__reclaim(struct strata_store *store, uint64_t *ret_freed)
 {
 	struct strata__counters *counters = &store->space.catalog->counters;
 	struct strata__scan scan;
-	uint64_t freed;
+	uint64_t freed, begin;
 	int ret;
 
 	if (ret_freed != NULL)
@@ -152,6 +168,7 @@ strata__reclaim(struct strata_store *store, uint64_t *ret_freed)
 		store->retired_mark = 0;
 		return 0;
 	}
+	begin = strata__os_monotonic_ns();
 	ret = strata__scan_take(&store->rcu, &scan);
 	store->commits_since_reclaim = 0;
 	store->retired_mark = strata__retired_bytes(&store->space);
@@ -161,6 +178,8 @@ strata__reclaim(struct strata_store *store, uint64_t *ret_freed)
 	STRATA_PROBE2(grace_period, store->name, scan.readers);
 	freed = free_unneeded(store, &scan);
 	strata__count_add(&counters->grace_periods, 1);
+	time_grace(&store->space.catalog->graces,
+		   strata__os_monotonic_ns() - begin);
 	strata__count_max(&counters->peak_readers, scan.readers);
 	strata__scan_done(&scan);
 	store->retired_mark = strata__retired_bytes(&store->space);

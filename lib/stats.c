@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "region.h"
 #include "store.h"
 
 /**** statistics ****/
@@ -59,10 +60,24 @@ large_page_bytes(const struct strata__space *space)
 	return pages * STRATA_LARGE_PAGE;
 }
 
+/* A run of free blocks has ended. */
+static void
+run_add(struct strata_pool_spread *spread, uint64_t length)
+{
+	unsigned i = 0;
+
+	if (length == 0)
+		return;
+	while (i < STRATA_FREE_RUNS - 1 && length >> (i + 1) != 0)
+		i++;
+	spread->free_runs[i]++;
+}
+
 /* By the records, which others may change meanwhile. */
 static void
 fill_fragmentation(const struct strata__space *space, uint32_t class_,
-		   struct strata_fragmentation *ret)
+		   struct strata_fragmentation *ret,
+		   struct strata_pool_spread *spread)
 {
 	uint64_t in_a_row = 0, nr_free = 0;
 	struct strata__blocks blocks;
@@ -74,13 +89,45 @@ fill_fragmentation(const struct strata__space *space, uint32_t class_,
 			in_a_row++;
 		} else {
 			ret->trapped_blocks = nr_free;
+			run_add(spread, in_a_row);
 			in_a_row = 0;
 		}
 		if (ret->longest_free < in_a_row)
 			ret->longest_free = in_a_row;
 	}
+	run_add(spread, in_a_row);
 	ret->slack =
 		strata__count(&strata__counters_of(space, class_)->slack);
+}
+
+static double
+percent(uint64_t part, uint64_t whole)
+{
+	return whole > 0 ? 100.0 * (double)part / (double)whole : 0;
+}
+
+static void
+fill_spread(struct strata_stats *stats)
+{
+	for (uint32_t i = 0; i < stats->nr_pools; i++) {
+		const struct strata_pool_stats *pool = &stats->pools[i];
+
+		stats->spread[i].utilization_percent =
+			percent(pool->live_blocks + pool->retired_blocks,
+				pool->max_blocks);
+	}
+}
+
+static void
+fill_graces(const struct strata__space *space, struct strata_stats *stats)
+{
+	struct strata__graces *graces = &space->catalog->graces;
+
+	stats->grace_total_ns = strata__count(&graces->total_ns);
+	stats->grace_longest_ns = strata__count(&graces->longest_ns);
+	stats->grace_last_ns = strata__count(&graces->last_ns);
+	for (unsigned i = 0; i < STRATA_GRACE_BUCKETS; i++)
+		stats->grace_durations[i] = strata__count(&graces->nr[i]);
 }
 
 static void
@@ -117,6 +164,65 @@ fill_counters(const struct strata__space *space, struct strata_stats *stats)
 	stats->held = strata__space_held(space);
 }
 
+/**** what memory is for ****/
+
+/* What the layers of one version are made of. */
+struct tally {
+	const struct strata__space *space;
+	struct strata_store *store;
+	struct strata_stats *stats;
+	uint64_t proto_bytes; /* of blocks that have contents */
+	const char *window;   /* NULL: copies */
+};
+
+static int
+tally_layer(uint32_t layer, const struct strata_entry *entry, void *arg)
+{
+	struct tally *tally = arg;
+	struct strata__block block;
+
+	(void)layer;
+	tally->stats->metadata_bytes += entry->meta_size;
+	if ((entry->flags & STRATA_ENTRY_REGION) != 0)
+		tally->stats->metadata_bytes +=
+			sizeof(struct strata__image_layer);
+	else if (strata__block_at(tally->space, entry->content, &block))
+		tally->proto_bytes += strata__block_bytes(tally->space, &block);
+	return 0;
+}
+
+/*
+ * Every byte that is reserved is for one thing. Nodes are what is live in the
+ * pools and has no content, so that nobody has to count them. The figures are
+ * of moments that a commit may lie between: then a part is cut off at 0.
+ */
+static void
+fill_parts(const struct strata__space *space, const struct tally *tally,
+	   struct strata_stats *stats)
+{
+	const struct strata__geometry *geometry = space->geometry;
+	uint64_t live = 0, rest;
+
+	for (uint32_t i = 0; i < stats->nr_pools; i++)
+		live += stats->pools[i].live_blocks *
+			geometry->classes[i].stride;
+	if (live > tally->proto_bytes)
+		stats->metadata_bytes += live - tally->proto_bytes;
+	live = stats->used > stats->retired ? stats->used - stats->retired : 0;
+	rest = stats->content_bytes + stats->metadata_bytes;
+	stats->unused_bytes = live > rest ? live - rest : 0;
+	stats->pins_bytes = geometry->pins_size;
+	stats->catalog_bytes = geometry->catalog_size + geometry->lock_size;
+	rest = stats->used + stats->fixed_bytes;
+	stats->spare_bytes =
+		stats->reserved > rest ? stats->reserved - rest : 0;
+	stats->fragmentation_ratio = percent(stats->unused_bytes, live) / 100;
+	stats->utilization_percent = percent(stats->reserved, stats->limit);
+	stats->total_limit_mb = stats->limit >> 20;
+	stats->failures = stats->failures_class + stats->failures_limit +
+		stats->failures_shm;
+}
+
 static int
 count_dimension(const struct strata_dimension *dimension, void *arg)
 {
@@ -126,6 +232,8 @@ count_dimension(const struct strata_dimension *dimension, void *arg)
 	stats->nr_layers += dimension->nr_layers;
 	stats->content_bytes += dimension->content_bytes;
 	stats->nr_regions += dimension->region_bytes != 0;
+	if (dimension->region_bytes != 0)
+		stats->metadata_bytes += sizeof(struct strata__image_header);
 	stats->nr_proto += dimension->state == STRATA_DIMENSION_PROTO;
 	stats->nr_crystallized +=
 		dimension->state == STRATA_DIMENSION_CRYSTALLIZED;
@@ -133,30 +241,65 @@ count_dimension(const struct strata_dimension *dimension, void *arg)
 	return 0;
 }
 
+/* Entries lie in pools: it does not matter which regions are mapped here. */
 static int
-fill_pinned(struct strata_reader *reader, struct strata_stats *stats)
+walk_dimension(uint32_t id, uint64_t slot, void *arg)
+{
+	const struct tally *tally = arg;
+	struct strata_dimension dimension;
+
+	(void)id;
+	strata__dimension_fill(strata__tree_dimnode(tally->window, slot),
+			       &dimension);
+	(void)count_dimension(&dimension, tally->stats);
+	return strata__tree_each_layer(tally->window, slot, tally_layer, arg);
+}
+
+static int
+copied_layer(uint32_t layer, const struct strata_copy *copy, void *arg)
+{
+	return tally_layer(layer, &copy->entry, arg);
+}
+
+static int
+copied_dimension(const struct strata_dimension *dimension, void *arg)
+{
+	const struct tally *tally = arg;
+	int ret;
+
+	(void)count_dimension(dimension, tally->stats);
+	ret = strata_copy_layers(tally->store, dimension->id, copied_layer,
+				 arg);
+	return ret == STRATA_ENODIM ? 0 : ret; /* gone meanwhile */
+}
+
+static int
+fill_pinned(struct strata_reader *reader, struct tally *tally)
 {
 	int ret = strata_read_lock(reader);
 
 	if (ret == 0) {
-		stats->version = strata_reader_version(reader);
-		ret = strata_foreach_dimension(reader, count_dimension, stats);
+		tally->stats->version = strata_reader_version(reader);
+		tally->window = reader->window;
+		ret = strata__tree_each_dimension(reader->window,
+						  strata__reader_root(reader),
+						  walk_dimension, tally);
 		strata_read_unlock(reader);
 	}
 	strata_reader_close(reader);
 	return ret;
 }
 
-/* What a walk of one version finds; of a copy where no slot is to be had. */
+/* What a walk of one version finds; of copies where no slot is to be had. */
 static int
-fill_tree(struct strata_store *store, struct strata_stats *stats)
+fill_tree(struct strata_store *store, struct tally *tally)
 {
 	struct strata_reader *reader;
 
 	if (strata_reader_open(store, &reader) != 0)
-		return strata_copy_dimensions(store, count_dimension, stats,
-					      &stats->version);
-	return fill_pinned(reader, stats);
+		return strata_copy_dimensions(store, copied_dimension, tally,
+					      &tally->stats->version);
+	return fill_pinned(reader, tally);
 }
 
 static int
@@ -176,6 +319,7 @@ strata_stats(struct strata_store *store, struct strata_stats *out)
 {
 	struct strata_error_info kept = *strata__error();
 	struct strata_stats stats;
+	struct tally tally = {.store = store, .stats = &stats};
 	size_t size;
 	int ret;
 
@@ -186,19 +330,24 @@ strata_stats(struct strata_store *store, struct strata_stats *out)
 				    "newer library");
 	size = out->struct_size;
 	memset(&stats, 0, sizeof(stats));
+	tally.space = &store->space;
 	/* Readers before ours is opened: it is not a reader. Pins may be for
 	 * others' eyes only. */
 	ret = strata__scan_each(&store->rcu, count_slot, &stats);
 	if (ret == -EACCES)
 		stats.readers = 0;
 	if (ret == 0 || ret == -EACCES)
-		ret = fill_tree(store, &stats);
+		ret = fill_tree(store, &tally);
 	if (ret != 0)
 		return ret;
 	fill_counters(&store->space, &stats);
 	fill_pools(&store->space, &stats);
 	for (uint32_t i = 0; i < stats.nr_pools; i++)
-		fill_fragmentation(&store->space, i, &stats.fragmentation[i]);
+		fill_fragmentation(&store->space, i, &stats.fragmentation[i],
+				   &stats.spread[i]);
+	fill_spread(&stats);
+	fill_graces(&store->space, &stats);
+	fill_parts(&store->space, &tally, &stats);
 	if (stats.peak_readers < stats.readers)
 		stats.peak_readers = stats.readers;
 	stats.struct_size = size;

@@ -104,6 +104,12 @@ awk '/^[^ ]/ { if (what != "") print what; what = "" }
 	END { print what }' "$out" >"$work/lines"
 text=$(section FIGURES "$sources/strata-stat.1.scd")
 told "$work/lines" 'strata-stat(1)'
+sed 's/^	 \*  / /; s/^	\/\*\* / /; s/ \*\/$//' \
+	"$top_srcdir/lib/strata/strata.h" >"$work/header"
+text=$(flat <"$work/header")
+grep -v ': the same as ' "$work/lines" | sed 's/^[a-z_.]* *//' \
+	>"$work/sentences"
+told "$work/sentences" strata.h
 good create "manuals-$$" --limit=16M
 good metrics
 sed -n 's/^# HELP //p' "$out" >"$work/lines"

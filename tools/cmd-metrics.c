@@ -148,11 +148,16 @@ store_figure(FILE *file, const struct samples *samples,
 
 		if (!sample->is_up)
 			continue;
-		fprintf(file, "%s{store=\"%s\"%s%s} %llu\n", figure->metric,
+		fprintf(file, "%s{store=\"%s\"%s%s} ", figure->metric,
 			sample->name, figure->label != NULL ? "," : "",
-			figure->label != NULL ? figure->label : "",
-			(unsigned long long)figure_value(figure,
-							 &sample->stats));
+			figure->label != NULL ? figure->label : "");
+		if (figure->nr == FIGURE_REAL)
+			fprintf(file, "%.17g\n",
+				figure_real(figure, &sample->stats));
+		else
+			fprintf(file, "%llu\n",
+				(unsigned long long)figure_value(
+					figure, &sample->stats));
 	}
 }
 
@@ -194,6 +199,64 @@ scatter_figure(FILE *file, const struct samples *samples,
 	each_pool(file, samples, figure,
 		  offsetof(struct strata_stats, fragmentation),
 		  sizeof(struct strata_fragmentation));
+}
+
+/* Of the lengths that are counted, the shortest names each. */
+static void
+runs_write(FILE *file, const struct samples *samples)
+{
+	family(file, "strata_pool_free_runs",
+	       "Runs of free blocks that are at least so long, and shorter than "
+	       "twice that; the last ones are longer, too.");
+	for (size_t i = 0; i < samples->nr; i++) {
+		const struct sample *sample = &samples->list[i];
+		const struct strata_stats *stats = &sample->stats;
+
+		for (uint32_t p = 0; sample->is_up && p < stats->nr_pools; p++)
+			for (unsigned n = 0; n < STRATA_FREE_RUNS; n++)
+				fprintf(file,
+					"strata_pool_free_runs{store=\"%s\","
+					"block_size=\"%llu\",length=\"%u\"} "
+					"%llu\n",
+					sample->name,
+					(unsigned long long)stats->pools[p]
+						.block_size,
+					1u << n,
+					(unsigned long long)stats->spread[p]
+						.free_runs[n]);
+	}
+}
+
+/* A histogram: each bucket has those before it, too. */
+static void
+graces_write_one(FILE *file, const struct sample *sample)
+{
+	static const char *const bounds[STRATA_GRACE_BUCKETS] = {
+		"1e-05", "0.0001", "0.001", "0.01", "0.1", "1", "+Inf"};
+	static const char name[] = "strata_grace_period_seconds";
+	const struct strata_stats *stats = &sample->stats;
+	unsigned long long nr = 0;
+
+	for (unsigned i = 0; i < STRATA_GRACE_BUCKETS; i++) {
+		nr += stats->grace_durations[i];
+		fprintf(file, "%s_bucket{store=\"%s\",le=\"%s\"} %llu\n", name,
+			sample->name, bounds[i], nr);
+	}
+	fprintf(file, "%s_sum{store=\"%s\"} %.17g\n", name, sample->name,
+		(double)stats->grace_total_ns / 1e9);
+	fprintf(file, "%s_count{store=\"%s\"} %llu\n", name, sample->name, nr);
+}
+
+static void
+graces_write(FILE *file, const struct samples *samples)
+{
+	fputs("# HELP strata_grace_period_seconds How long grace periods took, "
+	      "from fence to freeing.\n"
+	      "# TYPE strata_grace_period_seconds histogram\n",
+	      file);
+	for (size_t i = 0; i < samples->nr; i++)
+		if (samples->list[i].is_up)
+			graces_write_one(file, &samples->list[i]);
 }
 
 static void
@@ -289,6 +352,8 @@ samples_write(FILE *file, const struct samples *samples)
 	figures_write(file, samples, store_figures, store_figure);
 	figures_write(file, samples, pool_figures, pool_figure);
 	figures_write(file, samples, scatter_figures, scatter_figure);
+	runs_write(file, samples);
+	graces_write(file, samples);
 }
 
 int

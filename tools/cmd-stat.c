@@ -33,13 +33,6 @@ megabytes(uint64_t bytes)
 	return (bytes + (UINT64_C(1) << 19)) >> 20;
 }
 
-static uint64_t
-failures(const struct strata_stats *stats)
-{
-	return stats->failures_class + stats->failures_limit +
-	       stats->failures_shm;
-}
-
 static double
 percent(uint64_t part, uint64_t whole)
 {
@@ -58,7 +51,7 @@ summary_print(const struct strata_stats *stats)
 	       megabytes(stats->limit), percent(stats->reserved, stats->limit));
 	printf("Allocations: %llu | Failures: %llu | Peak Readers: %llu\n",
 	       (unsigned long long)stats->allocations,
-	       (unsigned long long)failures(stats),
+	       (unsigned long long)stats->failures,
 	       (unsigned long long)stats->peak_readers);
 }
 
@@ -72,7 +65,15 @@ memory_rows(struct table *table, const struct strata_stats *stats)
 		    percent(stats->reserved, stats->limit));
 	table_field(table, "used", "%s, of which retired %s",
 		    SIZE_TEXT(stats->used), SIZE_TEXT(stats->retired));
-	table_field(table, "content", "%s", SIZE_TEXT(stats->content_bytes));
+	table_field(table, "live", "%s content, %s metadata, %s unused (%.1f%%)",
+		    SIZE_TEXT(stats->content_bytes),
+		    SIZE_TEXT(stats->metadata_bytes),
+		    SIZE_TEXT(stats->unused_bytes),
+		    100 * stats->fragmentation_ratio);
+	table_field(table, "beside it", "%s spare, %s readers, %s catalog",
+		    SIZE_TEXT(stats->spare_bytes),
+		    SIZE_TEXT(stats->pins_bytes),
+		    SIZE_TEXT(stats->catalog_bytes));
 	table_field(table, "made of", "%s pools, %s regions, %s fixed",
 		    SIZE_TEXT(stats->pool_bytes),
 		    SIZE_TEXT(stats->region_bytes),
@@ -122,50 +123,80 @@ history_rows(struct table *table, const struct strata_stats *stats)
 		    (unsigned long long)stats->failures_limit,
 		    (unsigned long long)stats->failures_shm);
 	table_field(table, "reclaimed",
-		    "%s in all, %llu grace periods, %llu recoveries",
-		    SIZE_TEXT(stats->reclaimed),
-		    (unsigned long long)stats->grace_periods,
+		    "%s in all, %llu recoveries", SIZE_TEXT(stats->reclaimed),
 		    (unsigned long long)stats->recoveries);
+	table_field(table, "grace periods", "%llu, %.3f ms last, %.3f ms longest",
+		    (unsigned long long)stats->grace_periods,
+		    (double)stats->grace_last_ns / 1e6,
+		    (double)stats->grace_longest_ns / 1e6);
 }
 
 static const struct table_column pool_columns[] = {
 	{"POOL", true}, {"BLOCKS MAX", true}, {"GROWN", true},
 	{"LIVE", true}, {"RETIRED", true},    {"FREE", true},
 	{"PEAK", true}, {"FAILED", true},     {"SPILLED", true},
-	{"TRAPPED", true}, {"IN A ROW", true}, {"SLACK", true},
+	{"USED", true},
 };
+
+static void
+pool_row(struct table *table, const struct strata_stats *stats, uint32_t i)
+{
+	const struct strata_pool_stats *pool = &stats->pools[i];
+	const uint64_t numbers[] = {
+		pool->max_blocks,     pool->grown_blocks, pool->live_blocks,
+		pool->retired_blocks, pool->free_blocks,  pool->peak_blocks,
+		pool->failed,	      pool->spilled,
+	};
+
+	table_add(table, "%s", SIZE_TEXT(pool->block_size));
+	for (size_t n = 0; n < sizeof(numbers) / sizeof(*numbers); n++)
+		table_add(table, "%llu", (unsigned long long)numbers[n]);
+	table_add(table, "%.1f%%", stats->spread[i].utilization_percent);
+}
 
 static void
 pools_print(const struct strata_stats *stats)
 {
-	const struct strata_fragmentation *scattered;
-	const struct strata_pool_stats *pool;
 	struct table table;
-	uint32_t i;
 
 	table_init(&table, pool_columns,
 		   sizeof(pool_columns) / sizeof(*pool_columns));
-	for (i = 0; i < stats->nr_pools; i++) {
-		pool = &stats->pools[i];
-		table_add(&table, "%s", SIZE_TEXT(pool->block_size));
-		table_add(&table, "%llu", (unsigned long long)pool->max_blocks);
-		table_add(&table, "%llu",
-			  (unsigned long long)pool->grown_blocks);
-		table_add(&table, "%llu",
-			  (unsigned long long)pool->live_blocks);
-		table_add(&table, "%llu",
-			  (unsigned long long)pool->retired_blocks);
-		table_add(&table, "%llu",
-			  (unsigned long long)pool->free_blocks);
-		table_add(&table, "%llu",
-			  (unsigned long long)pool->peak_blocks);
-		table_add(&table, "%llu", (unsigned long long)pool->failed);
-		table_add(&table, "%llu", (unsigned long long)pool->spilled);
+	for (uint32_t i = 0; i < stats->nr_pools; i++)
+		pool_row(&table, stats, i);
+	table_print(&table);
+	table_fini(&table);
+}
+
+/* Those in the middle count runs of free blocks of a length. */
+static const struct table_column spread_columns[] = {
+	{"FREE RUNS OF", true}, {"1", true},	  {"2", true},
+	{"4", true},		{"8", true},	  {"16", true},
+	{"32", true},		{"64", true},	  {"128+", true},
+	{"LONGEST", true},	{"TRAPPED", true}, {"SLACK", true},
+};
+_Static_assert(sizeof(spread_columns) / sizeof(*spread_columns) ==
+		       4 + STRATA_FREE_RUNS,
+	       "a column for each length");
+
+static void
+spread_print(const struct strata_stats *stats)
+{
+	const struct strata_fragmentation *scattered;
+	struct table table;
+
+	table_init(&table, spread_columns,
+		   sizeof(spread_columns) / sizeof(*spread_columns));
+	for (uint32_t i = 0; i < stats->nr_pools; i++) {
 		scattered = &stats->fragmentation[i];
-		table_add(&table, "%llu",
-			  (unsigned long long)scattered->trapped_blocks);
+		table_add(&table, "%s", SIZE_TEXT(stats->pools[i].block_size));
+		for (unsigned n = 0; n < STRATA_FREE_RUNS; n++)
+			table_add(&table, "%llu",
+				  (unsigned long long)
+					  stats->spread[i].free_runs[n]);
 		table_add(&table, "%llu",
 			  (unsigned long long)scattered->longest_free);
+		table_add(&table, "%llu",
+			  (unsigned long long)scattered->trapped_blocks);
 		table_add(&table, "%s", SIZE_TEXT(scattered->slack));
 	}
 	table_print(&table);
@@ -193,6 +224,8 @@ stat_print(const char *name, const char *directory,
 	putchar('\n');
 	pools_print(stats);
 	putchar('\n');
+	spread_print(stats);
+	putchar('\n');
 	summary_print(stats);
 }
 
@@ -204,21 +237,50 @@ number_set(json_t *object, const char *key, uint64_t value)
 	json_object_set_new(object, key, json_integer((json_int_t)value));
 }
 
+static json_t *
+list_json(const struct figure *figure, const void *stats)
+{
+	const uint64_t *list =
+		(const void *)((const char *)stats + figure->offset);
+	json_t *items = json_array();
+
+	for (uint32_t i = 0; i < figure->nr; i++)
+		json_array_append_new(items,
+				      json_integer((json_int_t)list[i]));
+	return items;
+}
+
+/* To what a person wants to know of a share. */
+static json_t *
+real_json(double value)
+{
+	return json_real((double)(int64_t)(value * 1e4 + 0.5) / 1e4);
+}
+
 static void
 figures_set(json_t *object, const struct figure *figures, const void *stats)
 {
 	for (; figures->key != NULL; figures++)
-		number_set(object, figures->key, figure_value(figures, stats));
+		if (figures->nr == FIGURE_REAL)
+			json_object_set_new(
+				object, figures->key,
+				real_json(figure_real(figures, stats)));
+		else if (figures->nr != 0)
+			json_object_set_new(object, figures->key,
+					    list_json(figures, stats));
+		else
+			number_set(object, figures->key,
+				   figure_value(figures, stats));
 }
 
 static json_t *
-pool_json(const struct strata_pool_stats *pool,
-	  const struct strata_fragmentation *fragmentation)
+pool_json(const struct strata_stats *stats, uint32_t i)
 {
 	json_t *item = json_object();
 
-	figures_set(item, pool_figures, pool);
-	figures_set(item, scatter_figures, fragmentation);
+	figures_set(item, pool_figures, &stats->pools[i]);
+	figures_set(item, scatter_figures, &stats->fragmentation[i]);
+	figures_set(item, spread_figures, &stats->spread[i]);
 	return item;
 }
 
@@ -229,9 +291,7 @@ pools_json(const struct strata_stats *stats)
 	uint32_t i;
 
 	for (i = 0; i < stats->nr_pools; i++)
-		json_array_append_new(pools,
-				      pool_json(&stats->pools[i],
-						&stats->fragmentation[i]));
+		json_array_append_new(pools, pool_json(stats, i));
 	return pools;
 }
 
@@ -250,7 +310,6 @@ stat_json(const char *name, const char *directory,
 			    json_string(TIME_TEXT(stats->created_ns)));
 	json_object_set_new(object, "time", json_string(TIME_TEXT(now_ns())));
 	figures_set(object, store_figures, stats);
-	number_set(object, "failures", failures(stats));
 	json_object_set_new(object, "pressure",
 			    json_string(pressure_text(stats->pressure)));
 	json_object_set_new(object, "pools", pools_json(stats));
@@ -297,8 +356,8 @@ figures_explain(const struct figure *figures, const char *prefix)
 	for (; figures->key != NULL; figures++) {
 		char *key = x_format("%s%s", prefix, figures->key);
 
-		printf("%-22s  ", key);
-		wrap(figures->meaning, 24);
+		printf("%-25s  ", key);
+		wrap(figures->meaning, 27);
 		free(key);
 	}
 }
@@ -310,6 +369,7 @@ stat_explain(void)
 	figures_explain(store_figures, "");
 	figures_explain(pool_figures, "pools.");
 	figures_explain(scatter_figures, "pools.");
+	figures_explain(spread_figures, "pools.");
 	return TOOL_DONE;
 }
 

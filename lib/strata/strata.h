@@ -1046,15 +1046,27 @@ STRATA_API int strata_file_verify(const char *path, int quick,
 
 /** One size class. Bytes count whole blocks. */
 struct strata_pool_stats {
+	/** Bytes that a block of this pool is made for. */
 	uint64_t block_size;
-	uint64_t max_blocks;  /**< at the present limit */
-	uint64_t grown_blocks; /**< with memory behind them */
+	/** Blocks that the pool may grow to at the present limit. */
+	uint64_t max_blocks;
+	/** Blocks that have memory. */
+	uint64_t grown_blocks;
+	/** Blocks with memory by state: live ones are reached by the current
+	 *  version. */
 	uint64_t live_blocks;
+	/** Blocks with memory by state: retired ones were replaced and may be
+	 *  read. */
 	uint64_t retired_blocks;
-	uint64_t free_blocks; /**< of the grown ones */
-	uint64_t peak_blocks; /**< most live and retired at one time */
-	uint64_t failed;      /**< requests refused */
-	uint64_t spilled;     /**< requests served by a larger class */
+	/** Blocks with memory by state: free ones are in no use. */
+	uint64_t free_blocks;
+	/** Most blocks that were live or retired at one time. */
+	uint64_t peak_blocks;
+	/** Requests that this pool refused. */
+	uint64_t failed;
+	/** Requests that were served by a larger class, since this one was
+	 *  full. */
+	uint64_t spilled;
 };
 
 enum strata_pressure {
@@ -1066,41 +1078,142 @@ enum strata_pressure {
 
 /** How scattered a class is: what its free blocks are good for. */
 struct strata_fragmentation {
-	uint64_t trapped_blocks; /**< free ones with one in use behind them:
-				      gc cannot give their memory back */
-	uint64_t longest_free;   /**< most free blocks in a row */
-	uint64_t slack; /**< bytes that all blocks of all commits so far had
-			     more than was asked for */
+	/** Free blocks with one in use behind them: they cannot be given back. */
+	uint64_t trapped_blocks;
+	/** Most free blocks in a row. */
+	uint64_t longest_free;
+	/** Bytes that the blocks of all commits had more than was asked for. */
+	uint64_t slack;
 };
 
-/** Statistics of a store; counters since its creation. */
+/** Numbers of strata_pool_spread.free_runs and strata_stats.grace_durations. */
+#define STRATA_FREE_RUNS 8
+#define STRATA_GRACE_BUCKETS 7
+
+/** How full a class is, and into what its free blocks are scattered. */
+struct strata_pool_spread {
+	/** Blocks live or retired, in percent of max_blocks. */
+	double utilization_percent;
+	/** Runs of free blocks by length: 1, 2 to 3, 4 to 7, and so on, 128 and
+	 *  more. */
+	uint64_t free_runs[STRATA_FREE_RUNS];
+};
+
+/**
+ * Statistics of a store; counters since its creation. Every byte reserved is
+ * for one thing: reserved is the sum of content, metadata, unused, retired,
+ * spare, pins and catalog bytes, as long as no writer is at work.
+ */
 struct strata_stats {
-	size_t struct_size;     /**< set by the caller: sizeof */
+	/** Set by the caller: sizeof. */
+	size_t struct_size;
+	/** The current version: 1 and the commits so far. */
 	uint64_t version;
-	uint64_t limit;         /**< hard limit */
+	/** Bytes of memory that the store may reserve; nothing ever passes it. */
+	uint64_t limit;
+	/** Bytes to which the limit can be raised while the store lives. */
 	uint64_t max_limit;
-	uint64_t reserved;      /**< memory really taken */
-	uint64_t used;          /**< live and retired: blocks and regions */
-	uint64_t retired;       /**< of these, replaced but perhaps still read */
-	uint64_t content_bytes; /**< of all layers, as one version has them */
-	uint64_t fixed_bytes;   /**< catalog, lock, the owner's pins */
-	uint64_t pool_bytes;    /**< pools as grown */
-	uint64_t region_bytes;  /**< regions: live, retired, building, dying */
+	/** Bytes of memory that the store's segments have taken from the
+	 *  system. */
+	uint64_t reserved;
+	/** Bytes of blocks and regions that are live or retired. */
+	uint64_t used;
+	/** Bytes that were replaced and are kept as long as a reader may read
+	 *  them. */
+	uint64_t retired;
+	/** Bytes of the contents of all layers. */
+	uint64_t content_bytes;
+	/** Bytes of the catalog, the lock segment and the owner's pins. */
+	uint64_t fixed_bytes;
+	/** Bytes of the pools as they have grown, used or not. */
+	uint64_t pool_bytes;
+	/** Bytes of regions, from those being built to those being given back. */
+	uint64_t region_bytes;
+	/** The threshold of the limit that is passed. */
 	enum strata_pressure pressure;
+	/** Size classes: so many of each array below are filled. */
 	uint32_t nr_pools;
 	struct strata_pool_stats pools[STRATA_CLASSES_MAX];
-	uint64_t nr_dimensions, nr_layers;
-	uint64_t nr_proto, nr_crystallized, nr_hybrid; /**< dimensions */
+	/** Dimensions in the store. */
+	uint64_t nr_dimensions;
+	/** Layers in the store. */
+	uint64_t nr_layers;
+	/** Dimensions by state: proto is all in pools. */
+	uint64_t nr_proto;
+	/** Dimensions by state: crystallized is all in a region. */
+	uint64_t nr_crystallized;
+	/** Dimensions by state: hybrid has a region, and changes over it. */
+	uint64_t nr_hybrid;
+	/** Regions that dimensions have. */
 	uint64_t nr_regions;
-	uint64_t readers, peak_readers; /**< slots in use; peak as scans saw */
-	uint64_t allocations, deallocations;
-	uint64_t failures_class, failures_limit, failures_shm;
-	uint64_t commits, loads, reloads, unloads, crystallizations;
-	uint64_t recoveries, grace_periods, reclaimed;
-	uint64_t created_ns; /**< CLOCK_REALTIME */
-	uint64_t large_page_bytes; /**< of regions, in pages of 2 MiB when built */
-	uint64_t held; /**< reserved, less free blocks: of this the pressure is */
+	/** Reader slots that living processes have. */
+	uint64_t readers;
+	/** Most reader slots in use that a scan ever saw. */
+	uint64_t peak_readers;
+	/** Blocks taken from the pools so far. */
+	uint64_t allocations;
+	/** Blocks given back to the pools so far. */
+	uint64_t deallocations;
+	/** Refused allocations by cause: class is a size class at its maximum. */
+	uint64_t failures_class;
+	/** Refused allocations by cause: limit is the store's hard limit. */
+	uint64_t failures_limit;
+	/** Refused allocations by cause: shm is a full /dev/shm. */
+	uint64_t failures_shm;
+	/** Commits so far, of all kinds: each made a version. */
+	uint64_t commits;
+	/** Dimension files loaded as new dimensions. */
+	uint64_t loads;
+	/** Dimensions replaced by a file. */
+	uint64_t reloads;
+	/** Dimensions taken out. */
+	uint64_t unloads;
+	/** Dimensions turned into regions. */
+	uint64_t crystallizations;
+	/** Times that a writer cleaned up after one that had died. */
+	uint64_t recoveries;
+	/** Scans of all pins, after each of which what nobody read was freed. */
+	uint64_t grace_periods;
+	/** Bytes freed after grace periods so far. */
+	uint64_t reclaimed;
+	/** When it was created, by CLOCK_REALTIME. */
+	uint64_t created_ns;
+	/** Bytes of regions that were in pages of 2 MiB when they were built. */
+	uint64_t large_page_bytes;
+	/** Bytes reserved, without free blocks: the pressure is their share. */
+	uint64_t held;
 	struct strata_fragmentation fragmentation[STRATA_CLASSES_MAX];
+	/** Refused allocations of all causes. */
+	uint64_t failures;
+	/** Bytes of the index, and of names, keywords and tables of all layers. */
+	uint64_t metadata_bytes;
+	/** Bytes of live blocks and regions that are neither content nor
+	 *  metadata. */
+	uint64_t unused_bytes;
+	/** Bytes reserved that nothing is in: free blocks, regions that come or
+	 *  go. */
+	uint64_t spare_bytes;
+	/** Bytes of the segment in which the owner's readers have their slots. */
+	uint64_t pins_bytes;
+	/** Bytes of the catalog and of the lock segment. */
+	uint64_t catalog_bytes;
+	/** Internal fragmentation: the part of what is live that is unused, 0
+	 *  to 1. */
+	double fragmentation_ratio;
+	/** Bytes reserved, in percent of the limit. */
+	double utilization_percent;
+	/** The limit in MiB, rounded down. */
+	uint64_t total_limit_mb;
+	/** Nanoseconds that all grace periods took, from fence to freeing. */
+	uint64_t grace_total_ns;
+	/** Nanoseconds that the longest grace period took. */
+	uint64_t grace_longest_ns;
+	/** Nanoseconds that the last grace period took. */
+	uint64_t grace_last_ns;
+	/** Grace periods of up to 10 us, 100 us, 1 ms, 10 ms, 100 ms, 1 s, and
+	 *  longer. */
+	uint64_t grace_durations[STRATA_GRACE_BUCKETS];
+	struct strata_pool_spread spread[STRATA_CLASSES_MAX];
 };
 
 /**
@@ -1149,8 +1262,10 @@ STRATA_API int strata_pressure_watch(struct strata_store *store,
  * Takes the statistics.
  * @param out struct_size set by the caller; that much of it is filled
  * Context: any attached process, outside or inside a section; takes no lock.
- * Counters that a writer is changing meanwhile may be one commit apart. Who can
- * have no reader slot observes; readers is 0 for one that may not look at them.
+ * Counters that a writer is changing meanwhile may be one commit apart; those of
+ * a writer that died are made right by the next one. Who can have no reader slot
+ * observes; readers is 0 for one that may not look at them.
+ * Cost: looks at each layer's entry and each block's record, some ten ns each.
  * @return 0; STRATA_EINVAL; STRATA_EGONE; as strata_copy().
  */
 STRATA_API int strata_stats(struct strata_store *store,

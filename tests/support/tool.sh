@@ -157,10 +157,12 @@ snapshot() (
 	for store in "$shm"/strata.*; do
 		test -e "$store" || continue
 		store=${store#"$shm/strata."}
-		"$STRATA" stat "$store" --json 2>&1 | grep -v -e '"time"' \
+		"$STRATA" stat "$store" --json 2>&1 |
+			sed '/"grace_durations"/,/]/d' | grep -v -e '"time"' \
 			-e '"failures' -e '"failed"' -e '"spilled"' \
 			-e '"peak_' -e '"readers"' -e 'allocations"' \
-			-e '"grace_periods"' -e '"reclaimed"'
+			-e '"grace_' -e '"reclaimed"' \
+			-e 'allocation_failure'
 		"$STRATA" ls "$store" --json 2>&1 | tee "$work/dimensions"
 		sed -n 's/^ *"id": \([0-9]*\),$/\1/p' "$work/dimensions" |
 			while read -r dimension; do

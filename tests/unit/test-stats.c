@@ -152,6 +152,159 @@ Test(stats, readers_are_counted_with_their_peak)
 	cr_expect_eq(stats.peak_readers, 9);
 }
 
+/**** what memory is for ****/
+
+static uint64_t
+sum_of_parts(const struct strata_stats *stats)
+{
+	return stats->content_bytes + stats->metadata_bytes +
+		stats->unused_bytes + stats->retired + stats->spare_bytes +
+		stats->pins_bytes + stats->catalog_bytes;
+}
+
+Test(stats, every_byte_is_for_one_thing)
+{
+	const uint64_t node = 4 * KIB + STRATA_NODE_SLACK;
+	struct strata_stats stats = stats_now();
+	const struct strata_entry *entry;
+	struct strata_reader *reader;
+	uint64_t meta;
+
+	cr_expect_eq(sum_of_parts(&stats), stats.reserved);
+	cr_expect_eq(stats.fragmentation_ratio, 0, "nothing is live");
+	put(1, 0, 'a', 5000);
+	reader = reader_open(store);
+	must(strata_read_lock(reader));
+	must(strata_find(reader, 1, 0, &entry));
+	meta = entry->meta_size;
+	must(strata_read_unlock(reader));
+	stats = stats_now();
+	cr_expect_eq(stats.metadata_bytes, meta + 2 * node, "root, dimension");
+	cr_expect_eq(stats.unused_bytes,
+		     16 * KIB + STRATA_BLOCK_SLACK - 5000 - meta);
+	cr_expect_float_eq(stats.fragmentation_ratio,
+			   (double)stats.unused_bytes /
+				   (double)(stats.used - stats.retired),
+			   1e-9);
+	cr_expect_eq(sum_of_parts(&stats), stats.reserved);
+	/* Regions, one of which is partly replaced; what a reader retains. */
+	must(strata_load(store, file_of("file", 3, 4, 30000), NULL));
+	must(strata_read_lock(reader));
+	put(3, 1, 'h', 700);
+	put(4, 100000, 'd', 300000);
+	put(1, 0, 'b', 6000);
+	stats = stats_now();
+	cr_expect_gt(stats.retired, 5000);
+	cr_expect_geq(stats.unused_bytes, 30000, "in the region");
+	cr_expect_eq(sum_of_parts(&stats), stats.reserved);
+	must(strata_read_unlock(reader));
+	must(strata_gc(store, NULL));
+	stats = stats_now();
+	cr_expect_eq(sum_of_parts(&stats), stats.reserved);
+}
+
+Test(stats, an_observer_finds_the_same_parts)
+{
+	struct strata_stats seen = {.struct_size = sizeof(seen)}, stats;
+	struct strata_store *other;
+
+	must(strata_load(store, file_of("file", 3, 4, 30000), NULL));
+	put(3, 1, 'h', 700);
+	put(1, 70, 'a', 5000);
+	other = store_attach(STRATA_READ | STRATA_OBSERVE);
+	must(strata_stats(other, &seen));
+	stats = stats_now();
+	cr_expect_eq(seen.metadata_bytes, stats.metadata_bytes);
+	cr_expect_eq(seen.unused_bytes, stats.unused_bytes);
+	cr_expect_eq(sum_of_parts(&seen), seen.reserved);
+	must(strata_detach(other));
+}
+
+/* More than a class may have at the smallest limit. */
+static int
+put_large(void)
+{
+	struct strata_txn *txn = txn_begin();
+	char *data = calloc(1, 200000);
+	int code = 0;
+
+	for (uint32_t i = 0; code == 0 && i < 100; i++)
+		code = strata_put(txn, 2, i, NULL, data, 200000, 0);
+	free(data);
+	if (code == 0)
+		return strata_txn_commit(txn, NULL);
+	strata_txn_abort(txn);
+	return code;
+}
+
+Test(stats, shares_and_sums)
+{
+	struct strata_stats stats;
+
+	put(1, 0, 'a', 5000);
+	put(1, 1, 'a', 5000);
+	stats = stats_now();
+	cr_expect_eq(stats.total_limit_mb, 16);
+	cr_expect_float_eq(stats.utilization_percent,
+			   100.0 * (double)stats.reserved / (16.0 * MIB), 1e-9);
+	cr_expect_float_eq(stats.spread[1].utilization_percent,
+			   200.0 / (double)stats.pools[1].max_blocks, 1e-9);
+	cr_expect_eq(stats.failures, 0);
+	must(strata_limit(store, 8 * MIB));
+	expect_error(put_large(), STRATA_ECLASS, "at their maximum");
+	stats = stats_now();
+	cr_expect_eq(stats.failures, stats.failures_class +
+					     stats.failures_limit +
+					     stats.failures_shm);
+	cr_expect_gt(stats.failures_class, 0);
+}
+
+Test(stats, runs_of_free_blocks_are_counted_by_length)
+{
+	struct strata_stats stats;
+	const uint64_t *runs;
+	uint64_t behind;
+
+	for (uint32_t i = 0; i < 5; i++)
+		put(1, i, 'a', 200000);
+	remove_layer(1, 0);
+	remove_layer(1, 2);
+	remove_layer(1, 3);
+	must(strata_gc(store, NULL));
+	stats = stats_now();
+	runs = stats.spread[3].free_runs;
+	cr_expect_eq(stats.fragmentation[3].trapped_blocks, 3);
+	behind = stats.pools[3].free_blocks - 3;
+	cr_expect_leq(behind, 3, "memory comes in steps");
+	cr_expect_eq(runs[0], 1 + (uint64_t)(behind == 1), "the first");
+	cr_expect_eq(runs[1], 1 + (uint64_t)(behind > 1), "two in a row");
+	cr_expect_eq(stats.fragmentation[3].longest_free,
+		     behind > 2 ? behind : 2);
+	cr_expect_eq(runs[2] + runs[3] + runs[4] + runs[5] + runs[6] + runs[7],
+		     0);
+}
+
+Test(stats, grace_periods_are_timed)
+{
+	struct strata_stats stats = stats_now();
+	uint64_t nr = 0;
+
+	cr_expect_eq(stats.grace_total_ns, 0);
+	for (int i = 0; i < 5; i++) {
+		put(1, 0, 'a', 5000);
+		must(strata_gc(store, NULL));
+	}
+	stats = stats_now();
+	for (unsigned i = 0; i < STRATA_GRACE_BUCKETS; i++)
+		nr += stats.grace_durations[i];
+	cr_expect_geq(nr, 4);
+	cr_expect_eq(nr, stats.grace_periods);
+	cr_expect_gt(stats.grace_last_ns, 0);
+	cr_expect_leq(stats.grace_last_ns, stats.grace_longest_ns);
+	cr_expect_leq(stats.grace_longest_ns, stats.grace_total_ns);
+	cr_expect_leq(stats.grace_total_ns, nr * stats.grace_longest_ns);
+}
+
 /**** arguments ****/
 
 Test(stats, older_callers_get_what_they_know)
