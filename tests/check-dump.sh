@@ -18,7 +18,7 @@ for candidate in /usr/bin/python3 python3; do
 	fi
 done
 
-# valid FILE: so it is; skipped without the package, but never silently.
+# valid FILE [-]: so it is; skipped without the package, but never silently.
 valid() {
 	"$json_check" "$1" >/dev/null || fail "$1 is no JSON"
 	if test -z "$python"; then
@@ -26,7 +26,7 @@ valid() {
 		return 0
 	fi
 	try "$python" "$top_srcdir/tests/support/check-dump.py" "$schema" \
-		"$1" "$shm" "$STRATA"
+		"$1" "$shm" "${2:-$STRATA}"
 	test "$status" -eq 0 || fail "the dump $1 is not valid, or not true"
 }
 
@@ -72,6 +72,31 @@ test -z "$(find "$work" -name '.*.json.*')" || fail 'temporary files stay'
 good dump "$store" -o "$work/kept.json"
 valid "$work/kept.json"
 test "$(stat -c %a "$work/kept.json")" = 644 || fail 'not of the usual mode'
+
+#
+# of one version, whatever a writer does meanwhile
+#
+"$top_builddir/tools/demo/demo-writer" "$store" 99 8 1 1 >"$work/written" 2>&1 &
+writer=$!
+version=$(sed -n 's/^  "version": \([0-9]*\),$/\1/p' "$work/kept.json")
+begun=$(date +%s)
+until good stat "$store" --json && grep -q '^  "dimensions": 4,$' "$out"; do
+	kill -0 "$writer" || fail "the writer: $(cat "$work/written")"
+	test $(($(date +%s) - begun)) -lt 60 || fail 'nobody writes'
+done
+i=0
+while test "$i" -lt 5; do
+	i=$((i + 1))
+	good dump "$store" -o "$work/busy.json"
+	told=$(sed -n 's/^Memory State Dump @ //p' "$out")
+	valid "$work/busy.json" -
+	grep -q "^  \"timestamp\": \"$told\",\$" "$work/busy.json" ||
+		fail 'document and summary are of different times'
+done
+kill -TERM "$writer"
+wait "$writer" || fail "the writer: $(cat "$work/written")"
+test "$(sed -n 's/^  "version": \([0-9]*\),$/\1/p' "$work/busy.json")" -gt \
+	"$version" || fail 'nobody wrote'
 good destroy "$store"
 
 echo "$nr_checks commands"

@@ -15,6 +15,7 @@
  */
 struct dump {
 	struct view view;
+	uint64_t time_ns;   /* CLOCK_REALTIME, of the document */
 	struct output output;
 	bool is_first;      /* in the list that is being written */
 	uint32_t dimension; /* whose layers are */
@@ -209,17 +210,51 @@ retired_write(const struct strata_retired_info *info, void *arg)
 /**** the document ****/
 
 static int
+dimension_count(const struct strata_dimension *dimension, void *arg)
+{
+	struct strata_stats *stats = arg;
+
+	stats->nr_dimensions++;
+	stats->nr_layers += dimension->nr_layers;
+	stats->content_bytes += dimension->content_bytes;
+	stats->nr_regions += dimension->region_bytes != 0;
+	stats->nr_proto += dimension->state == STRATA_DIMENSION_PROTO;
+	stats->nr_crystallized +=
+		dimension->state == STRATA_DIMENSION_CRYSTALLIZED;
+	stats->nr_hybrid += dimension->state == STRATA_DIMENSION_HYBRID;
+	return 0;
+}
+
+/* Statistics are of the moment; what they say of layers is to be what the lists
+ * below have, which are of the section's version. */
+static int
+stats_take(struct dump *dump, struct strata_stats *stats)
+{
+	int code = strata_stats(dump->view.store, stats);
+
+	if (code != 0)
+		return code;
+	stats->version = strata_reader_version(dump->view.reader);
+	stats->nr_dimensions = stats->nr_layers = stats->content_bytes = 0;
+	stats->nr_regions = stats->nr_proto = 0;
+	stats->nr_crystallized = stats->nr_hybrid = 0;
+	return strata_foreach_dimension(dump->view.reader, dimension_count,
+					stats);
+}
+
+static int
 head_write(struct dump *dump, struct strata_stats *stats)
 {
 	struct strata_store *store = dump->view.store;
 	const char *directory = strata_directory(store);
-	int code = strata_stats(store, stats);
+	int code = stats_take(dump, stats);
 
 	if (code != 0)
 		return code;
+	dump->time_ns = now_ns();
 	fputs("{\n", dump->output.file);
 	field(dump, "format", json_integer(1));
-	field(dump, "timestamp", json_string(TIME_TEXT(now_ns())));
+	field(dump, "timestamp", json_string(TIME_TEXT(dump->time_ns)));
 	field(dump, "store", json_text(strata_name(store)));
 	field(dump, "version",
 	      json_integer(
@@ -296,6 +331,6 @@ cmd_dump(const struct tool_args *args)
 	status = output_commit(&dump.output);
 	/* The document is in a file: who ran this wants to see something. */
 	if (status == TOOL_DONE && path != NULL && !args_has(args, KEY_QUIET))
-		summary_print(&stats);
+		summary_print(&stats, dump.time_ns);
 	return status;
 }

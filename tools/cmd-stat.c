@@ -41,9 +41,9 @@ percent(uint64_t part, uint64_t whole)
 
 /* Four lines whose form is fixed: programs may have learnt to read them. */
 void
-summary_print(const struct strata_stats *stats)
+summary_print(const struct strata_stats *stats, uint64_t time_ns)
 {
-	printf("Memory State Dump @ %s\n", TIME_TEXT(now_ns()));
+	printf("Memory State Dump @ %s\n", TIME_TEXT(time_ns));
 	printf("Regions: %llu | Layers: %llu | Pools: %u\n",
 	       (unsigned long long)stats->nr_regions,
 	       (unsigned long long)stats->nr_layers, stats->nr_pools);
@@ -226,7 +226,7 @@ stat_print(const char *name, const char *directory,
 	putchar('\n');
 	spread_print(stats);
 	putchar('\n');
-	summary_print(stats);
+	summary_print(stats, now_ns());
 }
 
 /**** stat: JSON ****/
@@ -326,7 +326,7 @@ stat_output(const struct tool_args *args, struct strata_store *store,
 	if (args_has(args, KEY_JSON))
 		json_print(stat_json(name, directory, stats));
 	else if (args_has(args, KEY_SUMMARY))
-		summary_print(stats);
+		summary_print(stats, now_ns());
 	else
 		stat_print(name, directory, stats);
 }

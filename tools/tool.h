@@ -285,7 +285,7 @@ json_t *dimension_json(const struct strata_dimension *dimension);
 json_t *layer_json(uint32_t layer, const struct strata_entry *entry,
 		   const struct strata_meta *meta);
 /** The four lines that sum up a store. */
-void summary_print(const struct strata_stats *stats);
+void summary_print(const struct strata_stats *stats, uint64_t time_ns);
 
 /**** stores and files: view.c, input.c ****/
 
