@@ -161,8 +161,8 @@ rates_line(struct top_page *page, const struct top_model *model)
 	for (i = 0; i < model->now.nr_readers; i++)
 		inside += model->now.readers[i].pin != 0;
 	line_add(page, false,
-		 "a second  %s commits, %s sections, %s blocks taken; %zu "
-		 "readers, %zu inside",
+		 "a second  %s commits, %s sections, %s blocks; %zu readers, "
+		 "%zu inside",
 		 RATE_TEXT(model->rates.commits), RATE_TEXT(model->rates.reads),
 		 RATE_TEXT(model->rates.allocations), model->now.nr_readers,
 		 inside);
