@@ -56,11 +56,6 @@ attach_rooms(struct strata_store *store, unsigned flags)
 		ret = strata__wlock_attach(&store->wlock, &store->space);
 		strata__stores_unlock();
 	}
-	if (ret == 0 && !store->space.observing) {
-		ret = strata__space_refresh(&store->space, /* retry= */ false);
-		if (ret == STRATA_EMAP)
-			ret = 0; /* find says so, for those layers only */
-	}
 	if (ret == 0)
 		strata__stores_add(store);
 	return ret;

@@ -299,21 +299,21 @@ write_content(struct strata__edit *edit, const struct strata__op *op,
 	return 0;
 }
 
-/* A writer maps regions only when it reads from one. */
+/* A writer maps a region only when it reads from it. */
 static int
-existing_meta(struct strata__edit *edit, const struct strata_entry *existing,
-	      const void **ret_meta)
+existing_meta(struct strata__edit *edit, uint32_t dimension,
+	      const struct strata_entry *existing, const void **ret_meta)
 {
-	int ret = 0;
+	const char *window = edit->space->window;
+	const struct strata__dimnode *node = strata__tree_dimnode(
+		window, strata__tree_slot(window, edit->root, dimension));
 
-	if ((existing->flags & STRATA_ENTRY_REGION) != 0) {
-		ret = strata__space_refresh(edit->space, /* retry= */ true);
-		/* Others that could not be mapped are no concern of ours. */
-		if (strata__space_is_mapped(edit->space, existing->meta))
-			ret = 0;
-	}
 	*ret_meta = strata__at(edit->space, existing->meta);
-	return ret;
+	if ((existing->flags & STRATA_ENTRY_REGION) == 0 ||
+	    strata__space_map(edit->space, node->region - 1,
+			      node->region_generation) == 0)
+		return 0;
+	return strata__fail_unmapped(dimension);
 }
 
 static int
@@ -326,7 +326,7 @@ apply_put(struct strata__edit *edit, struct strata__op *op, uint32_t layer,
 
 	entry_fill(op, existing, edit->version, &entry);
 	if (op->keep_attrs)
-		ret = existing_meta(edit, existing, &meta);
+		ret = existing_meta(edit, op->dimension, existing, &meta);
 	if (ret == 0)
 		ret = write_content(edit, op, meta, &entry);
 	if (ret == 0)

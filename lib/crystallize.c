@@ -79,10 +79,6 @@ crystal_collect(struct crystal *crystal, uint32_t dimension)
 				    "dimension %u is immutable: only load, "
 				    "reload and unload change it",
 				    dimension);
-	if ((crystal->reader->slow & STRATA_SLOW_UNMAPPED) != 0)
-		return strata__fail(STRATA_EMAP,
-				    "some regions could not be mapped into this "
-				    "process: nothing was crystallised");
 	crystal->max = crystal->info.nr_layers;
 	crystal->sources = calloc(crystal->max + 1, sizeof(*crystal->sources));
 	crystal->versions = calloc(crystal->max + 1, sizeof(uint64_t));
@@ -90,8 +86,11 @@ crystal_collect(struct crystal *crystal, uint32_t dimension)
 		return strata__fail(STRATA_ENOMEM,
 				    "no memory for a list of %llu layers",
 				    (unsigned long long)crystal->max);
-	return strata_foreach_layer(crystal->reader, dimension, collect,
-				    crystal);
+	ret = strata_foreach_layer(crystal->reader, dimension, collect,
+				   crystal);
+	if (ret == STRATA_EMAP)
+		strata__error_append("; nothing was crystallised");
+	return ret;
 }
 
 static int
@@ -359,7 +358,7 @@ swap(struct strata__edit *edit, struct strata__built *built, void *arg)
 static int
 is_done(struct crystal *crystal)
 {
-	const struct strata__space *space = &crystal->store->space;
+	struct strata__space *space = &crystal->store->space;
 	const char *directory = strata_directory(crystal->store);
 	const struct strata__dimnode *node;
 	char path[PATH_MAX];
@@ -380,6 +379,10 @@ is_done(struct crystal *crystal)
 	ret = strata_file_path(directory, crystal->info.id, path, sizeof(path));
 	if (ret != 0)
 		return ret;
+	/* One without layers was not met by the walk. */
+	if (strata__space_map(space, node->region - 1,
+			      node->region_generation) != 0)
+		return strata__fail_unmapped(node->id);
 	place = strata__count(
 		&strata__segments(space)[node->region - 1].place);
 	return strata__newfile_is(path, space->window + place,

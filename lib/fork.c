@@ -23,6 +23,9 @@
 
 CDS_LIST_HEAD(strata__stores);
 static pthread_mutex_t stores_mutex = PTHREAD_MUTEX_INITIALIZER;
+/* Of the thread that forks, as they were; under stores_mutex. Its handlers wait
+ * until the mutexes are free: one may read, and meet a region to be mapped. */
+static sigset_t signals_before;
 
 void
 strata__stores_lock(void)
@@ -146,8 +149,11 @@ static void
 fork_prepare(void)
 {
 	struct strata_store *store;
+	sigset_t before;
 
+	strata__os_signals_block(&before);
 	strata__stores_lock();
+	signals_before = before;
 	cds_list_for_each_entry(store, &strata__stores, node)
 		prepare_store(store);
 }
@@ -159,6 +165,7 @@ fork_parent(void)
 {
 	struct strata_store *store;
 	struct strata__chunk *chunk, *next;
+	sigset_t before;
 
 	cds_list_for_each_entry(store, &strata__stores, node)
 	{
@@ -173,7 +180,9 @@ fork_parent(void)
 		pthread_mutex_unlock(&store->rcu.scan_mutex);
 		pthread_mutex_unlock(&store->mutex);
 	}
+	before = signals_before;
 	strata__stores_unlock();
+	strata__os_signals_restore(&before);
 }
 
 /**** after: in the child ****/
@@ -242,6 +251,7 @@ fork_child(void)
 	pthread_mutex_init(&stores_mutex, NULL);
 	cds_list_for_each_entry(store, &strata__stores, node)
 		child_store(store);
+	strata__os_signals_restore(&signals_before);
 }
 
 /**** the list ****/

@@ -16,7 +16,33 @@
  * The segment table is read without the writer lock, while writers change it: so
  * each entry is looked at before and after it was acted upon. One process mutex
  * is around all of it.
+ *
+ * A process that attaches has no region mapped: it would open, check and map all
+ * of them to look at one. Each is mapped by the lookup that meets it first
+ * (strata__space_map), and from then on found by a load of its generation.
+ * Generations are never used twice, and who asks for one has pinned a version
+ * that reaches it: as long as it asks, nobody unmaps what it was told is there.
  */
+
+/**** the mutex ****/
+
+/*
+ * A signal handler that reads, by a reader of its own, may meet a region that is
+ * not mapped. If it had interrupted who holds the mutex it would wait for ever.
+ */
+static void
+map_lock(struct strata__space *space, sigset_t *ret_signals)
+{
+	strata__os_signals_block(ret_signals);
+	pthread_mutex_lock(&space->map_mutex);
+}
+
+static void
+map_unlock(struct strata__space *space, const sigset_t *signals)
+{
+	pthread_mutex_unlock(&space->map_mutex);
+	strata__os_signals_restore(signals);
+}
 
 /**** one region ****/
 
@@ -216,26 +242,108 @@ strata__space_region_still(const struct strata__space *space,
 	return segment_still(&strata__segments(space)[file->index], &look);
 }
 
-/**** refresh ****/
+/**** what is mapped ****/
+
+/* Under the mutex; others look without it. 0: not mapped. */
+static uint64_t
+mapped_generation(const struct strata__space *space, uint32_t index)
+{
+	const struct strata__mapping *m = strata__mapping_at(space, index);
+
+	return m != NULL ? atomic_load_explicit(&m->generation,
+						memory_order_relaxed)
+			 : 0;
+}
+
+/* Nobody is left who would ask for that one, so nothing is ordered. */
+static void
+mapping_forget(struct strata__mapping *mapping)
+{
+	atomic_store_explicit(&mapping->generation, 0, memory_order_relaxed);
+}
+
+/* A table of all that there can be; pages of it that are not used cost
+ * nothing. */
+static size_t
+mappings_bytes(const struct strata__space *space)
+{
+	return space->geometry->nr_segments * sizeof(struct strata__mapping);
+}
+
+static int
+mappings_make(struct strata__space *space, uint32_t index)
+{
+	void *all;
+	int err;
+
+	if (strata__mapping_at(space, index) != NULL)
+		return 0;
+	err = strata__os_map_table(mappings_bytes(space), &all);
+	if (err != 0)
+		return strata__fail_errno(-err, "no memory for a table");
+	/* Letter R: pairs with the acquire in strata__mapping_at(). Orders the
+	 * table before its address: its entries read as 0. */
+	atomic_store_explicit(&space->all_mapped, all, memory_order_release);
+	return 0;
+}
+
+void
+strata__mappings_fini(struct strata__space *space)
+{
+	void *all = atomic_load_explicit(&space->all_mapped,
+					 memory_order_relaxed);
+
+	if (all != NULL)
+		strata__os_unmap(all, mappings_bytes(space));
+	atomic_store_explicit(&space->all_mapped, NULL, memory_order_relaxed);
+}
+
+static void
+mapping_set(struct strata__space *space, const struct look *look)
+{
+	struct strata__mapping *m = strata__mapping_at(space, look->index);
+
+	m->place = look->place;
+	m->size = look->size;
+	/* Letter R: pairs with the acquire in strata__space_has(). Orders the
+	 * mapping before it: a thread that sees this generation may follow. */
+	atomic_store_explicit(&m->generation, look->generation,
+			      memory_order_release);
+	if (strata__mapped_high(space) <= look->index)
+		atomic_store_explicit(&space->mapped_high, look->index + 1,
+				      memory_order_release);
+}
+
+/* No used entry of the segment table is at or above it. */
+static uint32_t
+segments_end(const struct strata__space *space)
+{
+	uint64_t high =
+		strata__count(&space->catalog->counters.segments_high);
+	uint32_t nr = space->geometry->nr_segments;
+
+	return high < nr ? (uint32_t)high : nr;
+}
 
 /* What is gone makes room first: its place may be another's by now. */
 static void
 refresh_unmap(struct strata__space *space)
 {
 	struct strata__segment *segments = strata__segments(space);
-	uint32_t i;
+	uint32_t i, high = strata__mapped_high(space);
 
-	for (i = 0; i < space->mapped_high; i++) {
-		struct strata__mapping *m = &space->mapped[i];
+	for (i = 0; i < high; i++) {
+		struct strata__mapping *m = strata__mapping_at(space, i);
+		uint64_t generation = mapped_generation(space, i);
 		struct look look = {0};
 
-		if (m->generation == 0)
+		if (generation == 0)
 			continue;
 		if (segment_look(&segments[i], i, &look) &&
-		    look.generation == m->generation)
+		    look.generation == generation)
 			continue;
 		region_unmap(space, m->place, m->size);
-		m->generation = 0;
+		mapping_forget(m);
 	}
 }
 
@@ -244,12 +352,14 @@ refresh_unmap(struct strata__space *space)
 static void
 forget_overlapped(struct strata__space *space, const struct look *look)
 {
-	for (uint32_t i = 0; i < space->mapped_high; i++) {
-		struct strata__mapping *m = &space->mapped[i];
+	uint32_t high = strata__mapped_high(space);
 
-		if (m->place < look->place + look->size &&
+	for (uint32_t i = 0; i < high; i++) {
+		struct strata__mapping *m = strata__mapping_at(space, i);
+
+		if (m != NULL && m->place < look->place + look->size &&
 		    look->place < m->place + m->size)
-			m->generation = 0;
+			mapping_forget(m);
 	}
 }
 
@@ -262,14 +372,15 @@ static int
 refresh_map(struct strata__space *space, uint32_t i)
 {
 	struct strata__segment *segment = &strata__segments(space)[i];
-	struct strata__mapping *m = &space->mapped[i];
 	struct look look;
 	int code;
 
 	if (!segment_look(segment, i, &look) ||
-	    look.generation == m->generation)
+	    look.generation == mapped_generation(space, i))
 		return 0;
-	code = region_map(space, &look);
+	code = mappings_make(space, i);
+	if (code == 0)
+		code = region_map(space, &look);
 	if (code == 0)
 		forget_overlapped(space, &look);
 	if (!segment_still(segment, &look)) {
@@ -281,13 +392,11 @@ refresh_map(struct strata__space *space, uint32_t i)
 		strata__error()->dimension = look.dimension;
 		return code;
 	}
-	m->generation = look.generation;
-	m->place = look.place;
-	m->size = look.size;
-	if (space->mapped_high <= i)
-		space->mapped_high = i + 1;
+	mapping_set(space, &look);
 	return 0;
 }
+
+/**** refresh ****/
 
 /* The first failure, in words, and how many there were. */
 static int
@@ -306,46 +415,50 @@ fail_unmapped(const struct strata_error_info *first, uint32_t nr)
 	return STRATA_EMAP;
 }
 
+/*
+ * Letter E: pairs with the release of the epoch by the commit that publishes a
+ * region. Orders it before the looks at the segment table: without it we may
+ * note an epoch whose region we did not see.
+ */
+static uint64_t
+epoch_now(const struct strata__space *space)
+{
+	return atomic_load_explicit(&space->catalog->hot.segment_epoch,
+				    memory_order_acquire);
+}
+
+static void
+note_mapped(struct strata__space *space, uint64_t epoch, uint32_t nr_failed)
+{
+	/* Letter R: both pair with the acquires in strata__space_is_whole().
+	 * Order the mappings before them: a thread that sees this epoch, and
+	 * that nothing is missing, may follow. */
+	atomic_store_explicit(&space->nr_unmapped, nr_failed,
+			      memory_order_release);
+	atomic_store_explicit(&space->mapped_epoch, epoch,
+			      memory_order_release);
+}
+
 static int
 refresh_locked(struct strata__space *space)
 {
-	const struct strata__counters *counters = &space->catalog->counters;
+	uint64_t epoch = epoch_now(space);
+	uint32_t i, high = segments_end(space), nr_failed = 0;
 	struct strata_error_info first;
-	uint64_t epoch, high;
-	uint32_t i, nr_failed = 0;
 
-	/*
-	 * Letter E: pairs with the release of the epoch by the commit that
-	 * publishes a region. Orders it before the looks at the segment table:
-	 * without it we may note an epoch whose region we did not see.
-	 */
-	epoch = atomic_load_explicit(&space->catalog->hot.segment_epoch,
-				     memory_order_acquire);
-	high = atomic_load_explicit(&counters->segments_high,
-				    memory_order_relaxed);
-	if (high > space->geometry->nr_segments)
-		high = space->geometry->nr_segments;
 	refresh_unmap(space);
+	space->unmapped_epoch = epoch;
 	for (i = 0; i < high; i++)
 		if (refresh_map(space, i) != 0 && nr_failed++ == 0)
 			first = *strata__error();
-	atomic_store_explicit(&space->nr_unmapped, nr_failed,
-			      memory_order_relaxed);
-	/* Letter R: pairs with the acquire in the read lock. Orders the
-	 * mappings before it: a thread that sees this epoch may follow. */
-	atomic_store_explicit(&space->mapped_epoch, epoch,
-			      memory_order_release);
+	note_mapped(space, epoch, nr_failed);
 	return nr_failed > 0 ? fail_unmapped(&first, nr_failed) : 0;
 }
 
 static bool
 is_stale(const struct strata__space *space, bool retry)
 {
-	uint64_t epoch = atomic_load_explicit(
-		&space->catalog->hot.segment_epoch, memory_order_acquire);
-
-	return epoch != atomic_load_explicit(&space->mapped_epoch,
-					     memory_order_acquire) ||
+	return epoch_now(space) != strata__mapped_epoch(space) ||
 	       (retry && atomic_load_explicit(&space->nr_unmapped,
 					      memory_order_relaxed) != 0);
 }
@@ -353,33 +466,138 @@ is_stale(const struct strata__space *space, bool retry)
 int
 strata__space_refresh(struct strata__space *space, bool retry)
 {
+	sigset_t signals;
 	int code = 0;
 
-	pthread_mutex_lock(&space->map_mutex);
+	map_lock(space, &signals);
 	if (is_stale(space, retry)) {
 		code = strata__folder_mend(&space->folder);
 		if (code == 0)
 			code = refresh_locked(space);
 	}
-	pthread_mutex_unlock(&space->map_mutex);
+	map_unlock(space, &signals);
 	return code;
 }
 
-bool
-strata__space_is_mapped(struct strata__space *space, uint64_t ref)
+/**** at the first use ****/
+
+int
+strata__fail_unmapped(uint32_t dimension)
 {
-	bool found = false;
-	uint32_t i;
+	struct strata_error_info why = *strata__error();
 
-	pthread_mutex_lock(&space->map_mutex);
-	for (i = 0; i < space->mapped_high && !found; i++) {
-		const struct strata__mapping *m = &space->mapped[i];
+	strata__fail(STRATA_EMAP,
+		     "the region of dimension %" PRIu32 " could not be mapped "
+		     "into this process: %s; mend that, and look again or call "
+		     "strata_refresh",
+		     dimension, why.sentence);
+	strata__error()->dimension = dimension;
+	strata__error()->sys_errno = why.sys_errno;
+	strata__error()->offset = why.offset;
+	strata__error()->size = why.size;
+	return STRATA_EMAP;
+}
 
-		found = m->generation != 0 && ref >= m->place &&
-			ref - m->place < m->size;
-	}
-	pthread_mutex_unlock(&space->map_mutex);
-	return found;
+/* If nothing is left that is not mapped, lookups need not ask any more. */
+static void
+note_if_whole(struct strata__space *space)
+{
+	struct strata__segment *segments = strata__segments(space);
+	uint64_t epoch = epoch_now(space);
+	uint32_t i, high = segments_end(space);
+	struct look look;
+
+	for (i = 0; i < high; i++)
+		if (segment_look(&segments[i], i, &look) &&
+		    look.generation != mapped_generation(space, i))
+			return;
+	note_mapped(space, epoch, 0);
+}
+
+static int
+map_one(struct strata__space *space, uint32_t index, uint64_t generation)
+{
+	uint64_t epoch = epoch_now(space);
+	int code;
+
+	/* Nothing takes the place of what is gone without a new epoch. */
+	if (epoch != space->unmapped_epoch)
+		refresh_unmap(space);
+	space->unmapped_epoch = epoch;
+	code = refresh_map(space, index);
+	if (code != 0)
+		return code;
+	if (!strata__space_has(space, index, generation))
+		return strata__fail(STRATA_ECORRUPT,
+				    "the segment table has another one, or "
+				    "none, in its place");
+	note_if_whole(space);
+	return 0;
+}
+
+int
+strata__space_map(struct strata__space *space, uint32_t index,
+		  uint64_t generation)
+{
+	sigset_t signals;
+	int code;
+
+	if (index >= space->geometry->nr_segments || generation == 0)
+		return strata__fail(STRATA_ECORRUPT,
+				    "the index of layers leads to no region");
+	if (strata__space_has(space, index, generation))
+		return 0;
+	map_lock(space, &signals);
+	code = strata__folder_mend(&space->folder);
+	if (code == 0)
+		code = map_one(space, index, generation);
+	map_unlock(space, &signals);
+	return code;
+}
+
+/* The place is the table's word, not ours: ours may be that of a region which is
+ * gone, under one that came since. */
+static bool
+is_in(const struct strata__segment *segment, uint32_t index, uint64_t ref,
+      uint64_t *ret_generation)
+{
+	struct look look;
+
+	if (!segment_look(segment, index, &look) || ref < look.place ||
+	    ref - look.place >= look.size)
+		return false;
+	*ret_generation = look.generation;
+	return true;
+}
+
+bool
+strata__space_is_mapped(const struct strata__space *space, uint64_t ref)
+{
+	struct strata__segment *segments = strata__segments(space);
+	uint32_t i, high = strata__mapped_high(space);
+	uint64_t generation;
+
+	for (i = 0; i < high; i++)
+		if (mapped_generation(space, i) != 0 &&
+		    is_in(&segments[i], i, ref, &generation))
+			return strata__space_has(space, i, generation);
+	return false;
+}
+
+int
+strata__space_map_ref(struct strata__space *space, uint64_t ref)
+{
+	struct strata__segment *segments = strata__segments(space);
+	uint32_t i, high = segments_end(space);
+	uint64_t generation;
+
+	if (strata__space_is_mapped(space, ref))
+		return 0;
+	for (i = 0; i < high; i++)
+		if (is_in(&segments[i], i, ref, &generation))
+			return strata__space_map(space, i, generation);
+	return strata__fail(STRATA_ECORRUPT,
+			    "the index of layers leads to no region");
 }
 
 bool
@@ -387,15 +605,17 @@ strata__space_region(struct strata__space *space, uint32_t index,
 		     uint64_t generation, uint64_t *ret_place,
 		     uint64_t *ret_size)
 {
-	const struct strata__mapping *m = &space->mapped[index];
+	sigset_t signals;
 	bool found;
 
-	pthread_mutex_lock(&space->map_mutex);
-	found = generation != 0 && m->generation == generation;
+	if (strata__space_map(space, index, generation) != 0)
+		return false;
+	map_lock(space, &signals);
+	found = strata__space_has(space, index, generation);
 	if (found) {
-		*ret_place = m->place;
-		*ret_size = m->size;
+		*ret_place = strata__mapping_at(space, index)->place;
+		*ret_size = strata__mapping_at(space, index)->size;
 	}
-	pthread_mutex_unlock(&space->map_mutex);
+	map_unlock(space, &signals);
 	return found;
 }

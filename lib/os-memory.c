@@ -67,6 +67,17 @@ strata__os_map_nothing(uint64_t size, uint64_t align, void **ret_map)
 }
 
 int
+strata__os_map_table(uint64_t size, void **ret_map)
+{
+	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, ADDRESSES, -1, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	*ret_map = map;
+	return 0;
+}
+
+int
 strata__os_map_nothing_at(void *at, uint64_t size)
 {
 	return mmap(at, size, PROT_NONE, ADDRESSES | MAP_FIXED, -1, 0) ==

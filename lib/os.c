@@ -294,3 +294,23 @@ strata__os_membarrier(void)
 }
 
 #endif
+
+/**** signals ****/
+
+void
+strata__os_signals_block(sigset_t *ret_before)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP};
+	sigset_t all;
+
+	sigfillset(&all);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(*faults); i++)
+		sigdelset(&all, faults[i]);
+	pthread_sigmask(SIG_BLOCK, &all, ret_before);
+}
+
+void
+strata__os_signals_restore(const sigset_t *before)
+{
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+}

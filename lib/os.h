@@ -5,6 +5,7 @@
 #define STRATA_OS_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,6 +57,11 @@ int strata__os_membarrier(void);
 /* A mutex of this process: 0, or -ETIMEDOUT. */
 int strata__os_mutex_wait(pthread_mutex_t *mutex, uint64_t timeout_ns);
 
+/* Keeps the handlers of this thread's signals waiting, but for those that it
+ * raises itself by a fault; and lets them in again. */
+void strata__os_signals_block(sigset_t *ret_before);
+void strata__os_signals_restore(const sigset_t *before);
+
 /* Which file a descriptor is of. A program may close all its descriptors, ours
  * among them, and open others under their numbers: who goes on by a number that
  * it kept for long asks first. */
@@ -101,6 +107,8 @@ int strata__os_map_at(void *at, uint64_t size, int fd, bool writable);
 int strata__os_map_nothing(uint64_t size, uint64_t align, void **ret_map);
 int strata__os_map_nothing_at(void *at, uint64_t size);
 int strata__os_map_zeroes_at(void *at, uint64_t size);
+/* Private zeroes; pages that nobody writes to take no memory. */
+int strata__os_map_table(uint64_t size, void **ret_map);
 /* Private pages, full of zeroes in each child of a fork. */
 int strata__os_map_wiped(uint64_t size, void **ret_map);
 void strata__os_unmap(void *map, uint64_t size);

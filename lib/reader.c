@@ -60,30 +60,41 @@ lock_gone(struct strata_reader *reader)
 			    reader->store->name);
 }
 
+/* Lookups that take the slow way before the rest of the regions is mapped, for
+ * each region: what they cost more is about what mapping one costs. */
+#define SLOW_LOOKUPS 1024
+
+/* Who has once mapped everything maps what is new. Who is new itself maps what
+ * it meets, unless it goes on for long. */
+static bool
+maps_all(const struct strata_reader *reader, const struct strata__space *space)
+{
+	return strata__mapped_epoch(space) != 0 ||
+	       reader->slow_lookups / SLOW_LOOKUPS >=
+		       strata__count(&space->catalog->counters.segments_high);
+}
+
 /*
- * The store's segment epoch is not the one that this handle has seen. Regions
- * that were loaded since this process last looked are mapped. The section has
- * begun: a region that cannot be mapped is an error of its layers only.
+ * The store's segment epoch is not one at which this handle knows everything to
+ * be mapped. The section has begun: a region that cannot be mapped is an error of
+ * its layers only.
  */
 static void
 lock_refresh(struct strata_reader *reader, uint64_t epoch)
 {
 	struct strata__space *space = &reader->store->space;
 
-	if (epoch != atomic_load_explicit(&space->mapped_epoch,
-					  memory_order_acquire))
+	if (epoch > strata__mapped_epoch(space) && maps_all(reader, space))
 		(void)strata__space_refresh(space, /* retry= */ false);
-	reader->slow &= (uint8_t)~STRATA_SLOW_UNMAPPED;
-	if (atomic_load_explicit(&space->nr_unmapped, memory_order_relaxed) !=
-	    0)
+	if (strata__space_is_whole(space, epoch)) {
+		reader->slow &= (uint8_t)~STRATA_SLOW_UNMAPPED;
+		reader->slow_lookups = 0;
+		reader->epoch = epoch;
+	} else {
+		/* Lookups ask, and the next lock comes here again. */
 		reader->slow |= STRATA_SLOW_UNMAPPED;
-	/* While some are missing, or could not be looked at, the next lock
-	 * comes here again: they may be mapped by then. */
-	reader->epoch = (reader->slow & STRATA_SLOW_UNMAPPED) == 0 &&
-			epoch == atomic_load_explicit(&space->mapped_epoch,
-						      memory_order_acquire) ?
-		epoch :
-		0;
+		reader->epoch = 0;
+	}
 }
 
 /* The section has begun. */
@@ -243,34 +254,42 @@ outside(const struct strata_reader *reader)
 			    STRATA_DIMENSION_MAX, STRATA_LAYER_MAX);
 }
 
-static int __attribute__((noinline, cold))
-not_mapped(uint32_t dimension)
-{
-	strata__fail(STRATA_EMAP,
-		     "the region of dimension %u could not be mapped into this "
-		     "process (too many mappings or open files?); mend that "
-		     "and call strata_refresh",
-		     dimension);
-	strata__error()->dimension = dimension;
-	return STRATA_EMAP;
-}
-
+/*
+ * Can that entry's content be followed here? Its region is mapped at its first
+ * use: that is when the system is called, and the mutex taken. Once everything
+ * is mapped the handle goes the usual way again, in this section already.
+ */
 static bool
-is_mapped(struct strata_reader *reader, const struct strata_entry *entry)
+is_mapped(struct strata_reader *reader, const struct strata__dimnode *node,
+	  const struct strata_entry *entry)
 {
-	return (reader->slow & STRATA_SLOW_UNMAPPED) == 0 ||
-		(entry->flags & STRATA_ENTRY_REGION) == 0 ||
-		strata__space_is_mapped(&reader->store->space, entry->content);
+	struct strata__space *space = &reader->store->space;
+
+	if ((reader->slow & STRATA_SLOW_UNMAPPED) == 0)
+		return true;
+	reader->slow_lookups++;
+	if ((entry->flags & STRATA_ENTRY_REGION) == 0)
+		return true;
+	if (strata__space_map(space, node->region - 1,
+			      node->region_generation) != 0)
+		return false;
+	/* Letter E: what this section reaches has no newer epoch. */
+	if (strata__space_is_whole(
+		    space, atomic_load_explicit(&reader->hot->segment_epoch,
+						memory_order_relaxed)))
+		reader->slow &= (uint8_t)~STRATA_SLOW_UNMAPPED;
+	return true;
 }
 
 /* What was found, by a handle for which the usual way does not do. */
 static int __attribute__((noinline, cold))
-found_slowly(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
-	     const struct strata_entry *entry,
+found_slowly(struct strata_reader *reader, uint32_t dimension, uint64_t slot,
+	     uint32_t layer, const struct strata_entry *entry,
 	     const struct strata_entry **ret_entry)
 {
-	if (!is_mapped(reader, entry))
-		return not_mapped(dimension);
+	if (!is_mapped(reader, strata__tree_dimnode(reader->window, slot),
+		       entry))
+		return strata__fail_unmapped(dimension);
 	if ((reader->slow & STRATA_SLOW_SAMPLED) != 0)
 		strata__heat_lookup(reader, dimension, layer);
 	*ret_entry = entry;
@@ -335,7 +354,7 @@ find_any(struct strata_reader *reader, uint32_t dimension, uint32_t layer,
 	if (entry == NULL)
 		return STRATA_ENOLAYER;
 	if (unlikely(reader->slow != 0))
-		return found_slowly(reader, dimension, layer, entry,
+		return found_slowly(reader, dimension, slot, layer, entry,
 				    ret_entry);
 	*ret_entry = entry;
 	return 0;
@@ -390,8 +409,11 @@ strata_meta(struct strata_reader *reader, const struct strata_entry *entry,
 {
 	if (reader == NULL || reader->pin == 0 || entry == NULL)
 		return outside(NULL);
-	if (!is_mapped(reader, entry))
-		return not_mapped(0);
+	/* Its dimension is not told here. */
+	if ((reader->slow & STRATA_SLOW_UNMAPPED) != 0 &&
+	    (entry->flags & STRATA_ENTRY_REGION) != 0 &&
+	    strata__space_map_ref(&reader->store->space, entry->content) != 0)
+		return strata__fail_unmapped(0);
 	return strata__meta_decode(reader->window + entry->meta,
 				   entry->meta_size, ret_meta);
 }
@@ -459,7 +481,7 @@ strata_dimension_get(struct strata_reader *reader, uint32_t dimension,
 
 struct each_layer {
 	struct strata_reader *reader;
-	uint32_t dimension;
+	const struct strata__dimnode *node;
 	int (*fn)(uint32_t layer, const struct strata_entry *entry, void *arg);
 	void *arg;
 };
@@ -469,8 +491,8 @@ each_mapped(uint32_t layer, const struct strata_entry *entry, void *arg)
 {
 	const struct each_layer *each = arg;
 
-	if (!is_mapped(each->reader, entry))
-		return not_mapped(each->dimension);
+	if (!is_mapped(each->reader, each->node, entry))
+		return strata__fail_unmapped(each->node->id);
 	return each->fn(layer, entry, each->arg);
 }
 
@@ -483,10 +505,11 @@ strata_foreach_layer(struct strata_reader *reader, uint32_t dimension,
 	uint64_t slot = 0;
 	int ret = find_slot(reader, dimension, &slot);
 
-	struct each_layer each = { reader, dimension, fn, arg };
+	struct each_layer each = {reader, NULL, fn, arg};
 
 	if (ret != 0)
 		return ret;
+	each.node = strata__tree_dimnode(reader->window, slot);
 	if ((reader->slow & STRATA_SLOW_UNMAPPED) != 0)
 		return strata__tree_each_layer(reader->window, slot,
 					       each_mapped, &each);

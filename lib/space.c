@@ -441,10 +441,6 @@ space_open_parts(struct strata__space *space)
 			code = space_try_pool(space, i);
 		return code;
 	}
-	space->mapped =
-		calloc(space->geometry->nr_segments, sizeof(*space->mapped));
-	if (space->mapped == NULL)
-		return strata__fail(STRATA_ENOMEM, "no memory for a table");
 	code = window_reserve(space);
 	for (i = 0; i < space->geometry->nr_classes && code == 0; i++)
 		code = space_open_pool(space, i);
@@ -650,9 +646,8 @@ strata__space_close(struct strata__space *space)
 	if (space->catalog != NULL)
 		strata__os_unmap(space->catalog, space->geometry->catalog_size);
 	space->catalog = NULL;
+	strata__mappings_fini(space);
 	space->geometry = NULL;
-	free(space->mapped);
-	space->mapped = NULL;
 	strata__folder_close(&space->folder);
 	pthread_mutex_destroy(&space->map_mutex);
 }

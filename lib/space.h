@@ -12,9 +12,8 @@
 /* A region as this process has it mapped. The place is remembered, since the
  * entry in the table may be another's by the time it is unmapped. */
 struct strata__mapping {
-	uint64_t generation; /* 0: none */
-	uint64_t place;
-	uint64_t size;
+	_Atomic uint64_t generation; /* 0: none. Letter R */
+	uint64_t place, size; /* under map_mutex */
 };
 
 /* What this process knows of the memory of a block of class 0 (lines.h). */
@@ -22,6 +21,10 @@ struct strata__lines {
 	uint64_t generation; /* of the life that is spoken of; 0: of none */
 	uint64_t zero;       /* bit i: line i of a node's size is all zero */
 };
+
+/* As many regions of a store are found without a table of their own, for which
+ * an attach would have to ask the system. */
+#define STRATA_FEW_REGIONS 32u
 
 /*
  * The window is one reserved range of addresses; pool and region segments are
@@ -66,12 +69,16 @@ struct strata__space {
 	 * was made well after that; 0: no such look. Under the writer lock. */
 	int64_t named_ctime_ns;
 
-	/* Which regions this process has mapped, under map_mutex. */
+	/* Which regions this process has mapped; written under map_mutex. */
 	pthread_mutex_t map_mutex;
-	struct strata__mapping *mapped; /* for each index */
-	uint32_t mapped_high; /* none is mapped at or above it */
-	/* Segment epoch up to which we looked; stored last (release). */
+	/* By index: those that every store has, and all, once there are more. */
+	struct strata__mapping few_mapped[STRATA_FEW_REGIONS];
+	_Atomic(struct strata__mapping *) all_mapped; /* nr_segments, or NULL */
+	_Atomic uint32_t mapped_high; /* none is mapped at or above it */
+	/* Segment epoch up to which we looked at all; stored last (release). 0:
+	 * not yet, regions are mapped as they are met. */
 	_Atomic uint64_t mapped_epoch;
+	uint64_t unmapped_epoch; /* at which what is gone was unmapped */
 	enum strata_pressure warned; /* of which level the log was told */
 	_Atomic uint32_t nr_unmapped; /* regions that could not be mapped */
 };
@@ -229,14 +236,79 @@ int strata__space_peek(const struct strata__folder *folder, const char *name,
  * the others are mapped. Thread-safe. Does nothing when nothing is new, unless
  * some could not be mapped before and retry is set. */
 int strata__space_refresh(struct strata__space *space, bool retry);
+/* Maps that life of a region, if it is not mapped yet: 0, or why it cannot be
+ * (told). For who has pinned a version that reaches it; believes neither number.
+ * Thread-safe; takes map_mutex only if it is not mapped. */
+int strata__space_map(struct strata__space *space, uint32_t index,
+		      uint64_t generation);
+/* The same of the region that a reference leads into, for who knows no more:
+ * looks through the segment table. */
+int strata__space_map_ref(struct strata__space *space, uint64_t ref);
+/* After one of the two has failed: tells STRATA_EMAP, with its reason. */
+int strata__fail_unmapped(uint32_t dimension);
+/* When all is unmapped. */
+void strata__mappings_fini(struct strata__space *space);
 /* Whether a reference into the region area can be followed here: its region is
- * mapped. Only asked when nr_unmapped is not 0. Takes map_mutex. */
-bool strata__space_is_mapped(struct strata__space *space, uint64_t ref);
-/* The part of the window in which this process has that life of a region mapped;
- * false when it has not. For who believes nothing (verify). */
+ * mapped. */
+bool strata__space_is_mapped(const struct strata__space *space, uint64_t ref);
+/* The part of the window in which this process has that life of a region mapped,
+ * now if not before; false when it cannot be. For who believes nothing (verify).
+ */
 bool strata__space_region(struct strata__space *space, uint32_t index,
 			  uint64_t generation, uint64_t *ret_place,
 			  uint64_t *ret_size);
+
+/* Where it is noted for that index (below nr_segments); NULL: nowhere yet, so
+ * it is not mapped. */
+static inline struct strata__mapping *
+strata__mapping_at(const struct strata__space *space, uint32_t index)
+{
+	struct strata__mapping *all;
+
+	if (index < STRATA_FEW_REGIONS)
+		return (struct strata__mapping *)&space->few_mapped[index];
+	/* Letter R: pairs with the release in mappings_make(). */
+	all = atomic_load_explicit(&space->all_mapped, memory_order_acquire);
+	return all != NULL ? &all[index] : NULL;
+}
+
+/* Whether that life of a region is mapped here. */
+static inline bool
+strata__space_has(const struct strata__space *space, uint32_t index,
+		  uint64_t generation)
+{
+	const struct strata__mapping *m = strata__mapping_at(space, index);
+
+	/* Letter R: pairs with the release in mapping_set(). The pages are
+	 * there before they are followed. */
+	return m != NULL &&
+	       atomic_load_explicit(&m->generation, memory_order_acquire) ==
+		       generation;
+}
+
+static inline uint32_t
+strata__mapped_high(const struct strata__space *space)
+{
+	return atomic_load_explicit(&space->mapped_high, memory_order_acquire);
+}
+
+static inline uint64_t
+strata__mapped_epoch(const struct strata__space *space)
+{
+	/* Letter R: what was mapped up to that epoch is mapped. */
+	return atomic_load_explicit(&space->mapped_epoch, memory_order_acquire);
+}
+
+/* Is everything mapped that was published up to that epoch? Then nobody who
+ * found it in a read lock needs to ask. Letter R: acquires both, since a later
+ * look at the same epoch may have mapped what was missing. */
+static inline bool
+strata__space_is_whole(const struct strata__space *space, uint64_t epoch)
+{
+	return strata__mapped_epoch(space) >= epoch &&
+	       atomic_load_explicit(&space->nr_unmapped,
+				    memory_order_acquire) == 0;
+}
 
 /**** files to copy from ****/
 

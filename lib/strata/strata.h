@@ -286,8 +286,9 @@ STRATA_API int strata_create(const char *name,
 
 /**
  * Destroys a store under whoever uses it. Sections that are open stay readable
- * until their unlock; the next lock says STRATA_EGONE. Memory that no section
- * needs is given back at once. The directory and its files stay.
+ * until their unlock, but for regions that their process has not mapped by then
+ * (STRATA_EMAP; strata_refresh() maps all); the next lock says STRATA_EGONE.
+ * Memory that no section needs is given back at once. The directory and its files stay.
  * @param name the store
  * @return 0; STRATA_ENAME; STRATA_ENOSTORE; STRATA_EACCES; STRATA_ETIMEDOUT (a
  * writer holds the lock; named); -errno.
@@ -321,11 +322,13 @@ enum strata_attach_flags {
 /**
  * Attaches to a store: maps it (everything but our own user's pins read-only,
  * unless STRATA_WRITE), reserves address space for all it may grow to, and
- * registers the process for the writers' fences.
+ * registers the process for the writers' fences. Regions are opened, checked and
+ * mapped one by one, as lookups meet them: who gives up rights or descriptors
+ * after the attach calls strata_refresh() before.
  * @param name the store
  * @param flags of enum strata_attach_flags
  * @param ret_store the handle; the caller's, until strata_detach()
- * Cost: tens of microseconds, plus a mapping per region. Any thread.
+ * Cost: tens of microseconds, however much is in the store. Any thread.
  * @return 0; STRATA_ENAME; STRATA_ENOSTORE; STRATA_EACCES; STRATA_EOWNER;
  * STRATA_ELAYOUT; STRATA_EBOOT; STRATA_ECORRUPT; STRATA_ENOMEM; -errno.
  */
@@ -341,8 +344,10 @@ STRATA_API int strata_attach(const char *name, unsigned flags,
 STRATA_API int strata_detach(struct strata_store *store);
 
 /**
- * Maps what was loaded since, so that no later lock has to.
+ * Maps all regions that are not mapped yet, so that no later lookup or lock has
+ * to, until something new is loaded; then lookups take the shortest way.
  * @param store an attached store
+ * Cost: some system calls for each region that is not mapped.
  * @return 0; STRATA_EGONE; STRATA_EMAP (some region cannot be mapped; the
  * sentence says which and why; the others are).
  */
@@ -479,9 +484,11 @@ STRATA_API int strata_reader_close(struct strata_reader *reader);
  * Enters a read section, or nests in the one that is open.
  * Until the matching strata_read_unlock() everything this reader finds belongs
  * to one version and stays in place. Waits for nothing. Makes system calls only
- * when regions were loaded since this process last looked (to map them), or at
- * the first use after a fork. Async-signal-safe on a reader that the handler
- * owns, except in these two cases. Ordering: letters A, B and C of ordering.md.
+ * when regions were loaded since this process last looked at all (to map them),
+ * once in a process that has looked up some thousand layers for each region of
+ * the store and never met some regions (to map these), or at the first use after
+ * a fork. Async-signal-safe on a reader that the handler owns, but for the last
+ * case and where something cannot be mapped. Ordering: letters A, B and C of ordering.md.
  * @param reader an open reader
  * @return 0; STRATA_EGONE; STRATA_EINVAL (closed); STRATA_EREADERS or -errno in
  * the child of a fork that could get no slot. On failure there is no section.
@@ -507,9 +514,11 @@ STRATA_API uint64_t strata_reader_version(const struct strata_reader *reader);
  * @param layer 0 to STRATA_LAYER_MAX
  * @param ret_entry the entry in place; dies at the unlock
  * Cost: five dependent loads in a store of up to 511 dimensions of up to 48
- * layers; one more for each factor of about 500. No error details are kept for
+ * layers; one more for each factor of about 500. The first time that this process
+ * meets a region, a few system calls, to map it. No error details are kept for
  * the two "no such" answers: they are answers.
- * @return 0; STRATA_ENODIM; STRATA_ENOLAYER; STRATA_EMAP; STRATA_EINVAL outside
+ * @return 0; STRATA_ENODIM; STRATA_ENOLAYER; STRATA_EMAP (the next lookup tries
+ * again); STRATA_EINVAL outside
  * of a section or with a number out of range.
  */
 STRATA_API_OFTEN int strata_find(struct strata_reader *reader,

@@ -133,6 +133,8 @@ hold(struct proc *parent, void *arg)
 
 	(void)arg;
 	need(strata_attach(name, STRATA_READ, &store) == 0, "attach");
+	/* A region that was not met before the store goes is lost. */
+	need(strata_refresh(store) == 0, "refresh");
 	need(strata_reader_open(store, &reader) == 0, "open");
 	need(strata_read_lock(reader) == 0, "lock");
 	proc_say(parent, 'h');

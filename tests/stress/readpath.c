@@ -154,6 +154,18 @@ measured_inline(struct strata_reader *reader, uint32_t nr)
 	return sum;
 }
 
+/* Regions are mapped at the first touch of each. */
+static void
+touch_each(struct strata_reader *reader)
+{
+	const struct strata_entry *entry;
+
+	need(strata_read_lock(reader) == 0, "lock");
+	for (uint32_t d = 1; d <= DIMENSIONS; d++)
+		need(strata_find(reader, d, 0, &entry) == 0, "find");
+	need(strata_read_unlock(reader) == 0, "unlock");
+}
+
 static void
 mark(int fd, const char *text)
 {
@@ -170,9 +182,7 @@ read_between_marks(uint32_t nr, int inlined)
 	need(fd >= 0, "/dev/null");
 	need(strata_attach(name, STRATA_READ, &store) == 0, "attach");
 	need(strata_reader_open(store, &reader) == 0, "open");
-	/* The first touch maps the regions. */
-	need(strata_read_lock(reader) == 0, "lock");
-	need(strata_read_unlock(reader) == 0, "unlock");
+	touch_each(reader);
 	mark(fd, "strata-mark-begin");
 	need((inlined ? measured_inline(reader, nr)
 		      : measured_rounds(reader, nr)) == 0,

@@ -209,8 +209,6 @@ fixture_space_config(const struct strata_config *config)
 	make_window(space);
 	need(strata__pool_create(space, 0600, (uint32_t)-1) == 0, "pools");
 	map_pools(space);
-	space->mapped = calloc(geometry.nr_segments, sizeof(*space->mapped));
-	need(space->mapped != NULL, "memory");
 	return space;
 }
 
@@ -239,7 +237,7 @@ fixture_space_free(struct strata__space *space)
 		free(space->populated[c]);
 	}
 	free(space->lines);
-	free(space->mapped);
+	strata__mappings_fini(space);
 	munmap(space->window, geometry.window_size);
 	munmap(space->lock, geometry.lock_size);
 	munmap(space->catalog, geometry.catalog_size);
