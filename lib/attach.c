@@ -31,6 +31,8 @@ store_free(struct strata_store *store)
 	strata__space_close(&store->space);
 	if (store->ours != NULL)
 		strata__os_unmap(store->ours, STRATA_PAGE);
+	if (store->first_handles != NULL)
+		strata__os_unmap(store->first_handles, STRATA_PAGE);
 	pthread_mutex_destroy(&store->mutex);
 	free(store);
 }
@@ -42,10 +44,11 @@ attach_rooms(struct strata_store *store, unsigned flags)
 	int ret;
 
 	ret = strata__fork_handlers();
-	if (strata__os_map_wiped(STRATA_PAGE, &ours) != 0)
+	if (strata__os_map_wiped(2 * STRATA_PAGE, &ours) != 0)
 		return strata__fail(STRATA_ENOMEM, "no memory for a handle");
 	store->ours = ours;
 	*store->ours = 1;
+	store->first_handles = store->ours + STRATA_PAGE;
 	if (ret == 0)
 		ret = strata__rcu_init(&store->rcu, &store->space);
 	if (ret == 0 && (flags & STRATA_WRITE) != 0) {

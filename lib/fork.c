@@ -249,6 +249,7 @@ fork_child(void)
 	struct strata_store *store;
 
 	pthread_mutex_init(&stores_mutex, NULL);
+	strata__os_forked();
 	cds_list_for_each_entry(store, &strata__stores, node)
 		child_store(store);
 	strata__os_signals_restore(&signals_before);

@@ -30,6 +30,18 @@ handle_fill(struct strata_store *store, struct strata_reader *reader,
 	strata__reader_ways(reader);
 }
 
+/* The first page of handles was made at the attach. */
+static void *
+handles_take(struct strata_store *store)
+{
+	void *page = store->first_handles;
+
+	store->first_handles = NULL;
+	if (page == NULL && strata__os_map_wiped(STRATA_PAGE, &page) != 0)
+		return NULL;
+	return page;
+}
+
 static struct strata__reader_page *
 page_create(struct strata_store *store)
 {
@@ -38,7 +50,8 @@ page_create(struct strata_store *store)
 
 	if (page == NULL)
 		return NULL;
-	if (strata__os_map_wiped(STRATA_PAGE, &readers) != 0) {
+	readers = handles_take(store);
+	if (readers == NULL) {
 		free(page);
 		return NULL;
 	}

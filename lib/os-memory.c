@@ -48,13 +48,20 @@ strata__os_unmap(void *map, uint64_t size)
 
 #define ADDRESSES (MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE)
 
-/* More is asked for, and what is before and behind it given back. */
+/* Newer kernels give such addresses by themselves where they are for large
+ * pages. Else more is asked for, and what is before and behind it given back. */
 int
 strata__os_map_nothing(uint64_t size, uint64_t align, void **ret_map)
 {
 	uint64_t front;
-	char *p;
+	char *p = mmap(NULL, size, PROT_NONE, ADDRESSES, -1, 0);
 
+	if (p != MAP_FAILED && ((uintptr_t)p & (align - 1)) == 0) {
+		*ret_map = p;
+		return 0;
+	}
+	if (p != MAP_FAILED)
+		munmap(p, size);
 	p = mmap(NULL, size + align, PROT_NONE, ADDRESSES, -1, 0);
 	if (p == MAP_FAILED)
 		return -errno;
@@ -102,7 +109,7 @@ int
 strata__os_map_wiped(uint64_t size, void **ret_map)
 {
 	void *map = mmap(NULL, size, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (map == MAP_FAILED)
 		return -errno;

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -124,12 +125,48 @@ strata__os_monotonic_ns(void)
 	return clock_ns(CLOCK_MONOTONIC);
 }
 
+/*
+ * Looking it up in /proc takes longer than the rest of an attach, and a process
+ * keeps its own. A child has its parent's, unless it is the first of a new one,
+ * or born into one: then it does not see its parent.
+ */
+static _Atomic uint64_t own_pid_namespace;
+static _Atomic int32_t pid_of_own; /* who found it out; 0: nobody. Letter V */
+
+void
+strata__os_forked(void)
+{
+	int32_t parent = atomic_load_explicit(&pid_of_own, memory_order_relaxed);
+
+	atomic_store_explicit(&pid_of_own,
+			      parent != 0 && getppid() == parent ? getpid() : 0,
+			      memory_order_relaxed);
+}
+
+static uint64_t
+pid_namespace(void)
+{
+	int32_t pid = getpid();
+	struct stat st;
+
+	/* Letter V: pairs with the release below. */
+	if (atomic_load_explicit(&pid_of_own, memory_order_acquire) == pid)
+		return atomic_load_explicit(&own_pid_namespace,
+					    memory_order_relaxed);
+	if (stat("/proc/self/ns/pid", &st) != 0)
+		return 0;
+	atomic_store_explicit(&own_pid_namespace, st.st_ino,
+			      memory_order_relaxed);
+	/* Letter V: the namespace before whose it is. */
+	atomic_store_explicit(&pid_of_own, pid, memory_order_release);
+	return st.st_ino;
+}
+
 /* The name will be shown on terminals, so it is plain ASCII. */
 void
 strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace)
 {
 	const char *self = program_invocation_short_name;
-	struct stat st;
 	size_t i;
 
 	if (self == NULL || *self == '\0')
@@ -137,9 +174,7 @@ strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace)
 	for (i = 0; i + 1 < size && self[i] != '\0'; i++)
 		name[i] = self[i] > ' ' && self[i] < 127 ? self[i] : '?';
 	memset(name + i, 0, size - i);
-	*ret_pid_namespace = 0;
-	if (stat("/proc/self/ns/pid", &st) == 0)
-		*ret_pid_namespace = st.st_ino;
+	*ret_pid_namespace = pid_namespace();
 }
 
 /* "0 0 4294967295" in one line: all ids, to themselves. */

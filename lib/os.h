@@ -34,7 +34,9 @@ void strata__os_boot_id(struct strata__id *ret);
 uint64_t strata__os_realtime_ns(void);
 uint64_t strata__os_realtime_coarse_ns(void);
 uint64_t strata__os_monotonic_ns(void);
-/* Name of this program (comm), NUL-terminated, and its pid namespace. */
+/* Name of this program (comm), NUL-terminated, and its pid namespace, which is
+ * remembered; the child of a fork says so. For display. */
+void strata__os_forked(void);
 void strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace);
 
 /* Are user and group ids of this process everybody's? Not in a user namespace
@@ -109,7 +111,8 @@ int strata__os_map_nothing_at(void *at, uint64_t size);
 int strata__os_map_zeroes_at(void *at, uint64_t size);
 /* Private zeroes; pages that nobody writes to take no memory. */
 int strata__os_map_table(uint64_t size, void **ret_map);
-/* Private pages, full of zeroes in each child of a fork. */
+/* Private pages, there before they are touched, and full of zeroes in each child
+ * of a fork. */
 int strata__os_map_wiped(uint64_t size, void **ret_map);
 void strata__os_unmap(void *map, uint64_t size);
 /* Children do not inherit it; a core dump leaves it out; its pages are there

@@ -86,16 +86,21 @@ strata__pins_will_be_followed(const struct strata__space *space,
 	const struct strata__geometry *geometry = space->geometry;
 	char file[STRATA_SEGMENT_NAME];
 	struct stat catalog;
+	bool like, followed;
 
 	if ((geometry->mode & 0004) != 0)
 		return true;
 	strata__segment_name_catalog(file, geometry->name);
 	if (fstatat(space->folder.fd, file, &catalog, AT_SYMLINK_NOFOLLOW) != 0)
 		return false; /* destroyed */
-	if (strata__os_ids_are_global())
-		return catalog.st_uid == geometry->owner &&
-		       strata__pins_are_followed(geometry, st);
-	return is_like_catalog(geometry, st, &catalog);
+	like = is_like_catalog(geometry, st, &catalog);
+	followed = catalog.st_uid == geometry->owner &&
+		   strata__pins_are_followed(geometry, st);
+	/* Whose numbers these are has to be asked of /proc, which takes longer
+	 * than all the rest; mostly it makes no difference. */
+	if (like == followed)
+		return like;
+	return strata__os_ids_are_global() ? followed : like;
 }
 
 /* Has it the mode and group that rcu.c gives it, for writers of that group? Then

@@ -148,14 +148,9 @@ unfollowed(const struct strata__space *space)
 
 /* Nobody follows it: then it does not appear. */
 static int
-check_followed(const struct strata__space *space, int fd)
+check_followed(const struct strata__space *space, const struct stat *st)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return strata__fail_errno(errno,
-					  "cannot examine a pins segment");
-	if (strata__pins_will_be_followed(space, &st))
+	if (strata__pins_will_be_followed(space, st))
 		return 0;
 	/* Not by the owner and group of the catalog, if there is none. */
 	if (strata__space_lost_name(space))
@@ -171,6 +166,7 @@ pins_build(struct strata__space *space, const char *name)
 {
 	const struct strata__geometry *geometry = space->geometry;
 	struct strata__head head;
+	struct stat st;
 	int fd, ret;
 
 	ret = strata__segment_build(&space->folder, geometry->pins_size,
@@ -182,7 +178,10 @@ pins_build(struct strata__space *space, const char *name)
 					    &fd);
 	if (ret != 0)
 		return ret;
-	ret = check_followed(space, fd);
+	if (fstat(fd, &st) != 0)
+		ret = strata__fail_errno(errno, "cannot examine a pins segment");
+	else
+		ret = check_followed(space, &st);
 	memset(&head, 0, sizeof(head));
 	strata__head_stamp(&head, STRATA_KIND_PINS, geteuid(), &space->id, 1,
 			   geometry->pins_size);
@@ -200,7 +199,8 @@ pins_build(struct strata__space *space, const char *name)
 
 /* -EEXIST: there is something of that name which is not ours to use. */
 static int
-pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
+pins_open_ours(struct strata__space *space, const char *name, int *ret_fd,
+	       uint64_t *ret_inode)
 {
 	struct strata__head head;
 	struct stat st;
@@ -219,21 +219,24 @@ pins_open_ours(struct strata__space *space, const char *name, int *ret_fd)
 	    strata__os_pread(fd, &head, sizeof(head), 0) == 0 &&
 	    strata__head_check(&head, name, STRATA_KIND_PINS, &space->id, 1,
 			       space->geometry->pins_size) == 0) {
-		ret = check_followed(space, fd);
-		if (ret == 0)
-			*ret_fd = fd;
-		else
+		ret = check_followed(space, &st);
+		if (ret != 0) {
 			close(fd);
-		return ret;
+			return ret;
+		}
+		*ret_fd = fd;
+		*ret_inode = st.st_ino;
+		return 0;
 	}
 	close(fd);
 	return -EEXIST;
 }
 
 static int
-pins_open(struct strata__space *space, const char *name, int *ret_fd)
+pins_open(struct strata__space *space, const char *name, int *ret_fd,
+	  uint64_t *ret_inode)
 {
-	int ret = pins_open_ours(space, name, ret_fd);
+	int ret = pins_open_ours(space, name, ret_fd, ret_inode);
 
 	if (ret != -ENOENT)
 		return ret;
@@ -246,7 +249,7 @@ pins_open(struct strata__space *space, const char *name, int *ret_fd)
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    space->geometry->name);
 	}
-	ret = pins_open_ours(space, name, ret_fd);
+	ret = pins_open_ours(space, name, ret_fd, ret_inode);
 	/* Gone already: somebody plays with this name. */
 	return ret == -ENOENT ? -EEXIST : ret;
 }
@@ -276,19 +279,19 @@ chunk_lock(const struct strata__geometry *geometry, int fd, uint32_t *ret_first)
 }
 
 static int
-page_map(int fd, uint64_t offset, bool inheritable, void **ret_map)
+pages_map(int fd, uint64_t offset, uint64_t size, bool inheritable,
+	  void **ret_map)
 {
 	void *map;
 	int err;
 
-	err = strata__os_map(fd, offset, STRATA_PAGE, /* writable= */ true,
-			     &map);
+	err = strata__os_map(fd, offset, size, /* writable= */ true, &map);
 	if (err != 0)
 		return strata__fail_errno(-err, "cannot map a pins segment");
 	if (!inheritable)
-		err = strata__os_no_fork(map, STRATA_PAGE);
+		err = strata__os_no_fork(map, size);
 	if (err != 0) {
-		strata__os_unmap(map, STRATA_PAGE);
+		strata__os_unmap(map, size);
 		return strata__fail_errno(-err, "cannot keep a pins segment "
 					       "from children");
 	}
@@ -296,19 +299,25 @@ page_map(int fd, uint64_t offset, bool inheritable, void **ret_map)
 	return 0;
 }
 
+/* The first page, and that of the chunk: by one call if they are neighbours. */
 static int
 chunk_map(struct strata__chunk *chunk, int fd, bool inheritable)
 {
 	uint64_t offset = slot_offset(chunk->first);
 	uint64_t page = offset & ~(STRATA_PAGE - 1);
+	bool together = page == STRATA_PAGE;
 	void *head;
 	int ret;
 
 	_Static_assert(STRATA_PAGE % CHUNK_BYTES == 0, "a chunk is in a page");
-	ret = page_map(fd, 0, inheritable, &head);
+	ret = pages_map(fd, 0, together ? 2 * STRATA_PAGE : STRATA_PAGE,
+			inheritable, &head);
 	if (ret != 0)
 		return ret;
-	ret = page_map(fd, page, inheritable, &chunk->map);
+	chunk->map = (char *)head + STRATA_PAGE;
+	if (!together)
+		ret = pages_map(fd, page, STRATA_PAGE, inheritable,
+				&chunk->map);
 	if (ret != 0) {
 		strata__os_unmap(head, STRATA_PAGE);
 		return ret;
@@ -344,14 +353,11 @@ chunk_claim_in(const char *name, void *arg)
 	const struct claim *claim = arg;
 	struct strata__rcu *rcu = claim->rcu;
 	struct strata__chunk *chunk = claim->chunk;
-	struct stat st;
 	int fd, ret;
 
-	ret = pins_open(rcu->space, name, &fd);
+	ret = pins_open(rcu->space, name, &fd, &chunk->inode);
 	if (ret != 0)
 		return ret;
-	if (fstat(fd, &st) == 0)
-		chunk->inode = st.st_ino;
 	ret = chunk_lock(rcu->space->geometry, fd, &chunk->first);
 	if (ret == 0)
 		ret = chunk_map(chunk, fd, claim->inheritable);

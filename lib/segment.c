@@ -137,8 +137,8 @@ fail(const struct strata__folder *folder, int err, uint64_t size,
 
 /**** names ****/
 
-/* By hand: an attach makes names by the dozen, and sprintf() for each byte was
- * most of its instructions. */
+/* By hand: an attach makes a name for each segment. With sprintf() these were
+ * most of its instructions, and a new process faults in sprintf()'s own pages. */
 static char *
 put_hex(char *p, const uint8_t *bytes, size_t nr)
 {
@@ -153,29 +153,57 @@ put_hex(char *p, const uint8_t *bytes, size_t nr)
 	return p;
 }
 
-static void
+static char *
+put_text(char *p, const char *text)
+{
+	size_t length = strlen(text);
+
+	memcpy(p, text, length + 1);
+	return p + length;
+}
+
+static char *
+put_number(char *p, uint64_t number)
+{
+	char digits[20];
+	size_t nr = 0;
+
+	do
+		digits[nr++] = (char)('0' + number % 10);
+	while ((number /= 10) != 0);
+	while (nr > 0)
+		*p++ = digits[--nr];
+	*p = '\0';
+	return p;
+}
+
+/* Gives its end. */
+static char *
 name_part(char *buf, const struct strata__id *id, const char *part)
 {
-	char *p = buf + sprintf(buf, "strata-");
+	char *p = put_text(buf, "strata-");
 
 	p = put_hex(p, id->bytes, sizeof(id->bytes));
-	sprintf(p, "-%s", part);
+	p = put_text(p, "-");
+	return put_text(p, part);
 }
 
 void
 strata__segment_name_catalog(char *buf, const char *store)
 {
-	snprintf(buf, STRATA_SEGMENT_NAME, "strata.%s", store);
+	char *p = put_text(buf, "strata.");
+	size_t room = (size_t)(buf + STRATA_SEGMENT_NAME - p);
+	size_t length = strnlen(store, room - 1);
+
+	memcpy(p, store, length);
+	p[length] = '\0';
 }
 
 void
 strata__segment_name_pool(char *buf, const struct strata__id *id,
 			  uint32_t class_)
 {
-	char part[32];
-
-	snprintf(part, sizeof(part), "pool%" PRIu32, class_);
-	name_part(buf, id, part);
+	put_number(name_part(buf, id, "pool"), class_);
 }
 
 void
@@ -188,20 +216,16 @@ void
 strata__segment_name_region(char *buf, const struct strata__id *id,
 			    uint64_t generation)
 {
-	char part[32];
-
-	snprintf(part, sizeof(part), "region%" PRIu64, generation);
-	name_part(buf, id, part);
+	put_number(name_part(buf, id, "region"), generation);
 }
 
 void
 strata__segment_name_pins(char *buf, const struct strata__id *id, uint32_t uid,
 			  uint32_t suffix)
 {
-	char part[32];
+	char *p = put_number(name_part(buf, id, "pins"), uid);
 
-	snprintf(part, sizeof(part), "pins%" PRIu32 ".%" PRIu32, uid, suffix);
-	name_part(buf, id, part);
+	put_number(put_text(p, "."), suffix);
 }
 
 void
@@ -503,9 +527,9 @@ fail_open(const struct strata__folder *folder, const char *name, int err)
 }
 
 int
-strata__segment_open(const struct strata__folder *folder, const char *name,
-		     bool writable, uint32_t trusted_uid, uint32_t group,
-		     int *ret_fd, uint64_t *ret_size)
+strata__segment_open_stat(const struct strata__folder *folder, const char *name,
+			  bool writable, uint32_t trusted_uid, uint32_t group,
+			  int *ret_fd, struct stat *ret_st)
 {
 	struct stat st;
 	int err, fd;
@@ -529,8 +553,22 @@ strata__segment_open(const struct strata__folder *folder, const char *name,
 		return err;
 	}
 	*ret_fd = fd;
-	*ret_size = (uint64_t)st.st_size;
+	*ret_st = st;
 	return 0;
+}
+
+int
+strata__segment_open(const struct strata__folder *folder, const char *name,
+		     bool writable, uint32_t trusted_uid, uint32_t group,
+		     int *ret_fd, uint64_t *ret_size)
+{
+	struct stat st;
+	int code = strata__segment_open_stat(folder, name, writable,
+					     trusted_uid, group, ret_fd, &st);
+
+	if (code == 0)
+		*ret_size = (uint64_t)st.st_size;
+	return code;
 }
 
 int

@@ -98,6 +98,12 @@ void strata__segment_discard(const struct strata__folder *folder, int fd);
 int strata__segment_open(const struct strata__folder *folder, const char *name,
 			 bool writable, uint32_t trusted_uid, uint32_t group,
 			 int *ret_fd, uint64_t *ret_size);
+/* The same, for who wants to know more of the file than its size. */
+struct stat;
+int strata__segment_open_stat(const struct strata__folder *folder,
+			      const char *name, bool writable,
+			      uint32_t trusted_uid, uint32_t group, int *ret_fd,
+			      struct stat *ret_st);
 int strata__segment_unlink(const struct strata__folder *folder,
 			   const char *name);
 

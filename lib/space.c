@@ -56,38 +56,34 @@ catalog_owner(const struct strata__folder *folder, const char *file)
 static int
 catalog_open(const struct strata__folder *folder, const char *name,
 	     bool writable, uint32_t trusted_uid, int *ret_fd,
-	     uint64_t *ret_size)
+	     struct stat *ret_st)
 {
 	char file[STRATA_SEGMENT_NAME];
 	int code;
 
 	strata__segment_name_catalog(file, name);
-	code = strata__segment_open(folder, file, writable, trusted_uid,
-				    STRATA_GROUP_ANY, ret_fd, ret_size);
+	code = strata__segment_open_stat(folder, file, writable, trusted_uid,
+					 STRATA_GROUP_ANY, ret_fd, ret_st);
 	if (code == -ENOENT)
 		return fail_no_store(name);
-	if (code != 0 || *ret_size >= sizeof(struct strata__catalog))
+	if (code != 0 ||
+	    (uint64_t)ret_st->st_size >= sizeof(struct strata__catalog))
 		return code;
 	close(*ret_fd);
 	strata__fail(STRATA_ECORRUPT,
 		     "%s/%s is too short for the catalog of a store",
 		     folder->path, file);
-	strata__error()->size = *ret_size;
+	strata__error()->size = (uint64_t)ret_st->st_size;
 	return STRATA_ECORRUPT;
 }
 
 /* The group may write to the catalog only if the store says so itself. */
 static int
 catalog_check_group(const struct strata__geometry *geometry, const char *name,
-		    int fd)
+		    const struct stat *st)
 {
-	struct stat st;
-
-	if (fstat(fd, &st) != 0)
-		return strata__fail_errno(
-			errno, "cannot examine the catalog of '%s'", name);
-	if ((st.st_mode & S_IWGRP) == 0 ||
-	    ((geometry->mode & 0020) != 0 && st.st_gid == geometry->group))
+	if ((st->st_mode & S_IWGRP) == 0 ||
+	    ((geometry->mode & 0020) != 0 && st->st_gid == geometry->group))
 		return 0;
 	return strata__fail(STRATA_EOWNER,
 			    "store '%s' is not to be trusted: a group may "
@@ -98,9 +94,10 @@ catalog_check_group(const struct strata__geometry *geometry, const char *name,
 static int
 catalog_check(const struct strata__head *head,
 	      const struct strata__geometry *geometry, const char *name,
-	      uint64_t size, int fd)
+	      const struct stat *st)
 {
 	char file[STRATA_SEGMENT_NAME];
+	uint64_t size = (uint64_t)st->st_size;
 	int code;
 
 	strata__segment_name_catalog(file, name);
@@ -109,7 +106,7 @@ catalog_check(const struct strata__head *head,
 	if (code == 0)
 		code = strata__geometry_check(geometry, size);
 	if (code == 0)
-		code = catalog_check_group(geometry, name, fd);
+		code = catalog_check_group(geometry, name, st);
 	if (code == 0 && strcmp(geometry->name, name) != 0)
 		code = strata__fail(STRATA_ECORRUPT,
 				    "%s is the catalog of store '%s'", file,
@@ -124,11 +121,11 @@ strata__space_peek(const struct strata__folder *folder, const char *name,
 	const size_t base = offsetof(struct strata__catalog, counters);
 	struct strata__counters counters;
 	struct strata__catalog *c = NULL;
-	uint64_t size;
+	struct stat st;
 	int code, fd;
 
 	code = catalog_open(folder, name, /* writable= */ false, trusted_uid,
-			    &fd, &size);
+			    &fd, &st);
 	if (code != 0)
 		return code;
 	code = strata__os_pread(fd, &ret->head, sizeof(ret->head), 0);
@@ -148,8 +145,7 @@ strata__space_peek(const struct strata__folder *folder, const char *name,
 	} else {
 		ret->limit = strata__count(&counters.limit);
 		ret->reserved = strata__count(&counters.reserved);
-		code = catalog_check(&ret->head, &ret->geometry, name, size,
-				     fd);
+		code = catalog_check(&ret->head, &ret->geometry, name, &st);
 	}
 	close(fd);
 	return code;
@@ -157,8 +153,9 @@ strata__space_peek(const struct strata__folder *folder, const char *name,
 
 static int
 catalog_map(struct strata__space *space, const char *name, int fd,
-	    uint64_t size, unsigned flags)
+	    const struct stat *st, unsigned flags)
 {
+	uint64_t size = (uint64_t)st->st_size;
 	struct strata__geometry geometry;
 	struct strata__catalog *catalog;
 	struct strata__head head;
@@ -175,7 +172,7 @@ catalog_map(struct strata__space *space, const char *name, int fd,
 	 * not change under us, whoever may write there. */
 	head = catalog->head;
 	geometry = catalog->geometry;
-	code = catalog_check(&head, &geometry, name, size, fd);
+	code = catalog_check(&head, &geometry, name, st);
 	if (code == 0 && memchr(catalog->directory, '\0',
 				sizeof(catalog->directory)) == NULL)
 		code = strata__fail(STRATA_ECORRUPT,
@@ -203,19 +200,20 @@ space_open_catalog(struct strata__space *space, const char *name,
 		   unsigned flags)
 {
 	char file[STRATA_SEGMENT_NAME];
-	uint64_t size;
+	struct stat st;
 	int code, fd;
 
 	strata__segment_name_catalog(file, name);
 	if ((flags & STRATA_TRUST_OWNER) != 0)
 		space->trusted_uid = catalog_owner(&space->folder, file);
 	code = catalog_open(&space->folder, name, space->writable,
-			    space->trusted_uid, &fd, &size);
+			    space->trusted_uid, &fd, &st);
 	if (code != 0)
 		return code;
-	code = catalog_map(space, name, fd, size, flags);
+	code = catalog_map(space, name, fd, &st, flags);
 	STRATA_TESTPOINT("space.catalog-mapped");
-	(void)strata__os_file_id(fd, &space->catalog_id);
+	space->catalog_id = (struct strata__file_id){.device = st.st_dev,
+						     .inode = st.st_ino};
 	if (code != 0 || !space->writable)
 		close(fd);
 	else
@@ -350,10 +348,8 @@ pool_map(struct strata__space *space, uint32_t class_, int fd)
 	if (err != 0)
 		return strata__fail_errno(-err, "cannot map pool %" PRIu32,
 					  class_);
-	if (!space->writable) {
-		strata__os_no_dump(at, c->map_size);
+	if (!space->writable)
 		return 0;
-	}
 	space->populated[class_] = populated_new(c);
 	if (class_ == 0)
 		/* Nothing is known. What is never used costs nothing. */
@@ -444,6 +440,8 @@ space_open_parts(struct strata__space *space)
 	code = window_reserve(space);
 	for (i = 0; i < space->geometry->nr_classes && code == 0; i++)
 		code = space_open_pool(space, i);
+	if (!space->writable && code == 0) /* all pools by one call */
+		strata__os_no_dump(space->window, space->geometry->region_base);
 	if (code == 0 && space->writable)
 		code = space_open_lock(space);
 	return code;

@@ -45,6 +45,7 @@ struct strata_store {
 
 	pthread_mutex_t mutex; /* pages of handles, counts below */
 	uint8_t *ours; /* a page that a fork wipes: 1 in who attached */
+	void *first_handles; /* the page behind it, until it has handles */
 	struct cds_list_head reader_pages;
 	struct cds_list_head heirs; /* chunks made for the child of a fork */
 	unsigned nr_readers;
