@@ -162,6 +162,113 @@ attach_run(const struct bench *bench, size_t size)
 	contents_fini(&contents);
 }
 
+/**** how much is in the store ****/
+
+#define FLAT_CHILDREN 9u /* of which the median counts */
+#define FLAT_SIZE     256u
+
+struct flat {
+	const char *what, *name_part;
+	uint32_t nr_dimensions, nr_layers; /* layers of each */
+	struct strata_store *store;
+	char name[STRATA_STORE_NAME_MAX + 1];
+};
+
+static struct flat flats[] = {
+	{.what = "14 regions, 280 layers",
+	 .name_part = "flat14",
+	 .nr_dimensions = 14,
+	 .nr_layers = 20},
+	{.what = "14 regions, 10^4 layers",
+	 .name_part = "flat14-many",
+	 .nr_dimensions = 14,
+	 .nr_layers = 715},
+	{.what = "100 regions, 2000 layers",
+	 .name_part = "flat100",
+	 .nr_dimensions = 100,
+	 .nr_layers = 20},
+	{.what = "1000 regions, 2 * 10^4 layers",
+	 .name_part = "flat1000",
+	 .nr_dimensions = 1000,
+	 .nr_layers = 20}};
+#define NR_FLATS (sizeof(flats) / sizeof(*flats))
+
+static void
+flat_setup(const struct bench *bench, struct flat *flat)
+{
+	static char data[715 * FLAT_SIZE];
+
+	flat->store = bench_store(flat->name_part, UINT64_C(100) << 20, 0);
+	snprintf(flat->name, sizeof(flat->name), "%s",
+		 strata_name(flat->store));
+	for (uint32_t d = 1; d <= flat->nr_dimensions; d++)
+		bench_load(bench, flat->store, d, data, flat->nr_layers,
+			   FLAT_SIZE);
+}
+
+/* To the first value, in the last region. */
+static void
+flat_child(struct proc *parent, void *arg)
+{
+	const struct flat *flat = arg;
+	uint64_t start = bench_now_ns();
+	struct strata_store *store;
+	struct strata_reader *reader;
+	const char *data;
+	size_t size;
+
+	(void)parent;
+	need(strata_attach(flat->name, STRATA_READ, &store) == 0, "attach");
+	need(strata_reader_open(store, &reader) == 0, "reader");
+	need(strata_read_lock(reader) == 0, "lock");
+	data = strata_get(reader, flat->nr_dimensions, flat->nr_layers - 1,
+			  &size);
+	need(data != NULL, "get");
+	bench_use((uint64_t)data[0]);
+	*answer = (double)(bench_now_ns() - start) / 1000;
+	need(strata_read_unlock(reader) == 0, "unlock");
+	need(strata_detach(store) == 0, "detach");
+}
+
+static double
+flat_column(void *arg)
+{
+	double times[FLAT_CHILDREN];
+
+	for (unsigned i = 0; i < FLAT_CHILDREN; i++) {
+		struct proc child;
+
+		proc_start(&child, flat_child, arg);
+		proc_join(&child);
+		times[i] = *answer;
+	}
+	return bench_quantile(times, FLAT_CHILDREN, 0.5);
+}
+
+static void
+flat_run(const struct bench *bench)
+{
+	static struct bench_column shown[NR_FLATS];
+
+	for (unsigned i = 0; i < NR_FLATS; i++) {
+		flat_setup(bench, &flats[i]);
+		shown[i] = (struct bench_column){.name = flats[i].what,
+						 .run = flat_column,
+						 .arg = &flats[i]};
+	}
+	bench_interleave(bench, shown, NR_FLATS);
+	bench_print(bench, "attach to first value, by what is in the store",
+		    "us", shown, NR_FLATS, 0);
+	bench_at_most("attach to first value, 10^4 layers / 280",
+		      bench_ratio(bench, &shown[1], &shown[0]), 1.3);
+	bench_at_most("attach to first value, 100 regions / 14",
+		      bench_ratio(bench, &shown[2], &shown[0]), 1.3);
+	bench_at_most("attach to first value, 1000 regions / 14",
+		      bench_ratio(bench, &shown[3], &shown[0]), 1.3);
+	for (unsigned i = 0; i < NR_FLATS; i++)
+		bench_store_end(flats[i].store);
+}
+
 /* About 20 MiB, looked at before: nothing but the bytes is left. */
 static void
 warm_run(const struct bench *bench)
@@ -257,6 +364,7 @@ main(int argc, char **argv)
 	bench_note("each by a process that was forked for it");
 	answer = proc_shared(sizeof(*answer));
 	attach_run(&bench, 16 << 10);
+	flat_run(&bench);
 	warm_run(&bench);
 	pages_run(&bench);
 	bench_end();
