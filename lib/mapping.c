@@ -514,16 +514,23 @@ note_if_whole(struct strata__space *space)
 	note_mapped(space, epoch, 0);
 }
 
-static int
-map_one(struct strata__space *space, uint32_t index, uint64_t generation)
+/* Nothing takes the place of what is gone without a new epoch. */
+static void
+unmap_if_new(struct strata__space *space)
 {
 	uint64_t epoch = epoch_now(space);
-	int code;
 
-	/* Nothing takes the place of what is gone without a new epoch. */
 	if (epoch != space->unmapped_epoch)
 		refresh_unmap(space);
 	space->unmapped_epoch = epoch;
+}
+
+static int
+map_one(struct strata__space *space, uint32_t index, uint64_t generation)
+{
+	int code;
+
+	unmap_if_new(space);
 	code = refresh_map(space, index);
 	if (code != 0)
 		return code;
@@ -553,6 +560,32 @@ strata__space_map(struct strata__space *space, uint32_t index,
 		code = map_one(space, index, generation);
 	map_unlock(space, &signals);
 	return code;
+}
+
+/* As many as are not felt in a lock. */
+#define MORE_REGIONS 16
+
+/* Failures are told by lookups. The last step looks at all of them, and at what
+ * came meanwhile. */
+void
+strata__space_map_more(struct strata__space *space)
+{
+	sigset_t signals;
+	uint32_t high, end;
+
+	map_lock(space, &signals);
+	if (strata__mapped_epoch(space) == 0 &&
+	    strata__folder_mend(&space->folder) == 0) {
+		unmap_if_new(space);
+		high = segments_end(space);
+		end = space->more_at + MORE_REGIONS;
+		for (; space->more_at < high && space->more_at < end;
+		     space->more_at++)
+			(void)refresh_map(space, space->more_at);
+		if (space->more_at >= high)
+			(void)refresh_locked(space);
+	}
+	map_unlock(space, &signals);
 }
 
 /* The place is the table's word, not ours: ours may be that of a region which is

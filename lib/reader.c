@@ -60,18 +60,18 @@ lock_gone(struct strata_reader *reader)
 			    reader->store->name);
 }
 
-/* Lookups that take the slow way before the rest of the regions is mapped, for
- * each region: what they cost more is about what mapping one costs. */
-#define SLOW_LOOKUPS 1024
-
-/* Who has once mapped everything maps what is new. Who is new itself maps what
- * it meets, unless it goes on for long. */
-static bool
-maps_all(const struct strata_reader *reader, const struct strata__space *space)
+/*
+ * Who has once mapped everything maps what is new. Who is new itself maps what
+ * its first section meets, so that it has its first value soon, and some of the
+ * rest with each section after that.
+ */
+static void
+map_more(struct strata__space *space, uint64_t sections)
 {
-	return strata__mapped_epoch(space) != 0 ||
-	       reader->slow_lookups / SLOW_LOOKUPS >=
-		       strata__count(&space->catalog->counters.segments_high);
+	if (strata__mapped_epoch(space) != 0)
+		(void)strata__space_refresh(space, /* retry= */ false);
+	else if (sections > 1)
+		strata__space_map_more(space);
 }
 
 /*
@@ -80,15 +80,14 @@ maps_all(const struct strata_reader *reader, const struct strata__space *space)
  * its layers only.
  */
 static void
-lock_refresh(struct strata_reader *reader, uint64_t epoch)
+lock_refresh(struct strata_reader *reader, uint64_t epoch, uint64_t sections)
 {
 	struct strata__space *space = &reader->store->space;
 
-	if (epoch > strata__mapped_epoch(space) && maps_all(reader, space))
-		(void)strata__space_refresh(space, /* retry= */ false);
+	if (epoch > strata__mapped_epoch(space))
+		map_more(space, sections);
 	if (strata__space_is_whole(space, epoch)) {
 		reader->slow &= (uint8_t)~STRATA_SLOW_UNMAPPED;
-		reader->slow_lookups = 0;
 		reader->epoch = epoch;
 	} else {
 		/* Lookups ask, and the next lock comes here again. */
@@ -104,7 +103,7 @@ lock_slowly(struct strata_reader *reader, uint64_t sections)
 	uint64_t epoch = strata__inline_epoch(strata__inline_hot(reader));
 
 	if (epoch != reader->epoch)
-		lock_refresh(reader, epoch);
+		lock_refresh(reader, epoch, sections);
 	if (sections >= reader->sample_at)
 		strata__heat_section(reader, sections);
 	strata__reader_ways(reader);
@@ -267,7 +266,6 @@ is_mapped(struct strata_reader *reader, const struct strata__dimnode *node,
 
 	if ((reader->slow & STRATA_SLOW_UNMAPPED) == 0)
 		return true;
-	reader->slow_lookups++;
 	if ((entry->flags & STRATA_ENTRY_REGION) == 0)
 		return true;
 	if (strata__space_map(space, node->region - 1,
@@ -276,8 +274,10 @@ is_mapped(struct strata_reader *reader, const struct strata__dimnode *node,
 	/* Letter E: what this section reaches has no newer epoch. */
 	if (strata__space_is_whole(
 		    space, atomic_load_explicit(&reader->hot->segment_epoch,
-						memory_order_relaxed)))
+						memory_order_relaxed))) {
 		reader->slow &= (uint8_t)~STRATA_SLOW_UNMAPPED;
+		strata__reader_ways(reader);
+	}
 	return true;
 }
 

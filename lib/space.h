@@ -79,6 +79,7 @@ struct strata__space {
 	 * not yet, regions are mapped as they are met. */
 	_Atomic uint64_t mapped_epoch;
 	uint64_t unmapped_epoch; /* at which what is gone was unmapped */
+	uint32_t more_at; /* index at which strata__space_map_more() goes on */
 	enum strata_pressure warned; /* of which level the log was told */
 	_Atomic uint32_t nr_unmapped; /* regions that could not be mapped */
 };
@@ -236,6 +237,9 @@ int strata__space_peek(const struct strata__folder *folder, const char *name,
  * the others are mapped. Thread-safe. Does nothing when nothing is new, unless
  * some could not be mapped before and retry is set. */
 int strata__space_refresh(struct strata__space *space, bool retry);
+/* For who maps regions as they are met: some of those that were not met yet; all
+ * that could be mapped are when mapped_epoch is not 0 any more. Thread-safe. */
+void strata__space_map_more(struct strata__space *space);
 /* Maps that life of a region, if it is not mapped yet: 0, or why it cannot be
  * (told). For who has pinned a version that reaches it; believes neither number.
  * Thread-safe; takes map_mutex only if it is not mapped. */

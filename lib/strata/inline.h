@@ -99,8 +99,7 @@ struct strata_reader {
 	struct strata__chunk *chunk;
 	uint64_t sampled_ns;
 	uint32_t sample_step, nr_samples;
-	uint64_t slow_lookups; /* that asked whether a region is mapped */
-	uint64_t unused;
+	uint64_t unused[2];
 };
 
 /*

@@ -286,9 +286,10 @@ STRATA_API int strata_create(const char *name,
 
 /**
  * Destroys a store under whoever uses it. Sections that are open stay readable
- * until their unlock, but for regions that their process has not mapped by then
- * (STRATA_EMAP; strata_refresh() maps all); the next lock says STRATA_EGONE.
- * Memory that no section needs is given back at once. The directory and its files stay.
+ * until their unlock; the next lock says STRATA_EGONE. In a process that has just
+ * attached, and has not mapped every region yet (see strata_attach()), those that
+ * it has not met are STRATA_EMAP. Memory that no section needs is given back at
+ * once. The directory and its files stay.
  * @param name the store
  * @return 0; STRATA_ENAME; STRATA_ENOSTORE; STRATA_EACCES; STRATA_ETIMEDOUT (a
  * writer holds the lock; named); -errno.
@@ -323,8 +324,10 @@ enum strata_attach_flags {
  * Attaches to a store: maps it (everything but our own user's pins read-only,
  * unless STRATA_WRITE), reserves address space for all it may grow to, and
  * registers the process for the writers' fences. Regions are opened, checked and
- * mapped one by one, as lookups meet them: who gives up rights or descriptors
- * after the attach calls strata_refresh() before.
+ * mapped one by one, as lookups of the first section meet them, and some of the
+ * rest at each lock after that: who gives up rights or descriptors after the
+ * attach, or wants to keep all of the store if it is destroyed in his first
+ * section, calls strata_refresh() before.
  * @param name the store
  * @param flags of enum strata_attach_flags
  * @param ret_store the handle; the caller's, until strata_detach()
