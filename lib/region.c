@@ -210,10 +210,12 @@ strata__image_plan(const struct strata_file_info *info,
 
 /**** emit ****/
 
-/* Where the next byte goes: fill bytes of buffer belong at at. */
+/*
+ * Where the next byte goes: fill bytes of buffer belong at at. Nothing that fits
+ * into the mapping goes through the buffer, so nothing is in it then.
+ */
 struct emitter {
-	int fd;
-	bool in_shm;
+	struct strata__image_target target;
 	uint64_t image_size;
 	char what[32]; /* for messages */
 	uint64_t at;
@@ -222,14 +224,43 @@ struct emitter {
 	struct strata__progress *progress;
 };
 
+/* Would so many bytes, put next, be stored through the mapping? */
+static bool
+is_mapped(const struct emitter *out, size_t size)
+{
+	return size <= out->target.mapped &&
+		out->at + out->fill <= out->target.mapped - size;
+}
+
+/* The part that the mapping takes. */
+static size_t
+store(struct emitter *out, const void *data, size_t size)
+{
+	size_t n = size;
+
+	if (out->at >= out->target.mapped)
+		return 0;
+	if (n > out->target.mapped - out->at)
+		n = (size_t)(out->target.mapped - out->at);
+	if (n != 0)
+		memcpy(out->target.map + out->at, data, n);
+	STRATA_TESTPOINT("region.emit.stored");
+	return n;
+}
+
 static int
 write_through(struct emitter *out, const void *data, size_t size)
 {
-	int r = strata__os_pwrite(out->fd, data, size, out->at);
+	const struct strata__image_target *target = &out->target;
+	size_t stored = store(out, data, size);
+	int r = 0;
 
+	if (stored < size)
+		r = strata__os_pwrite(target->fd, (const char *)data + stored,
+				      size - stored, out->at + stored);
 	if (r != 0)
-		return strata__write_fail(-r, out->fd, out->in_shm, out->what,
-					  out->at, out->image_size);
+		return strata__write_fail(-r, target->fd, target->in_shm,
+					  out->what, out->at, out->image_size);
 	out->at += size;
 	return strata__progress_add(out->progress, size);
 }
@@ -259,13 +290,14 @@ seek(struct emitter *out, uint64_t to)
 	return r;
 }
 
-/* size is a piece at most. Whole pieces are not worth gathering. */
+/* size is a piece at most. Whole pieces are not worth gathering, nor is what
+ * needs no call to be written. */
 static int
 put(struct emitter *out, const void *data, size_t size)
 {
 	int r;
 
-	if (size == PIECE_SIZE) {
+	if (size == PIECE_SIZE || is_mapped(out, size)) {
 		r = flush(out);
 		return r != 0 ? r : write_through(out, data, size);
 	}
@@ -274,6 +306,24 @@ put(struct emitter *out, const void *data, size_t size)
 		return r;
 	if (size != 0)
 		memcpy(out->buffer + out->fill, data, size);
+	out->fill += size;
+	return 0;
+}
+
+static int
+put_zeroes(struct emitter *out, size_t size)
+{
+	int r;
+
+	if (is_mapped(out, size)) {
+		memset(out->target.map + out->at, 0, size);
+		out->at += size;
+		return strata__progress_add(out->progress, size);
+	}
+	r = make_room(out, size);
+	if (r != 0)
+		return r;
+	memset(out->buffer + out->fill, 0, size);
 	out->fill += size;
 	return 0;
 }
@@ -288,33 +338,45 @@ put_gap(struct emitter *out, uint64_t to)
 
 	for (; left != 0; left -= n) {
 		n = left < PIECE_SIZE ? left : PIECE_SIZE;
-		r = make_room(out, n);
+		r = put_zeroes(out, n);
 		if (r != 0)
 			return r;
-		memset(out->buffer + out->fill, 0, n);
-		out->fill += n;
 	}
 	return 0;
+}
+
+/* Puts a piece, and gives where it is now, for its checksum: in the mapping, if
+ * it went there whole. */
+static int
+put_piece(struct emitter *out, const char *data, size_t size,
+	  const char **ret_now)
+{
+	*ret_now = is_mapped(out, size) ? out->target.map + out->at : data;
+	return put(out, data, size);
 }
 
 static int
 put_memory(struct emitter *out, struct strata__image_source *source)
 {
-	const char *data = source->data;
 	uint64_t at, size = source->layer.size;
+	const char *data = source->data, *now;
 	struct strata__hash_state hash;
 	size_t n;
 	int r;
 
 	if (size <= PIECE_SIZE) {
-		source->layer.checksum = strata__hash(data, size);
-		return put(out, data, size);
+		r = put_piece(out, data, size, &now);
+		source->layer.checksum = strata__hash(now, size);
+		return r != 0 ? r : strata__progress_add(out->progress, size);
 	}
 	strata__hash_init(&hash);
 	for (at = 0; at < size; at += n) {
 		n = size - at < PIECE_SIZE ? size - at : PIECE_SIZE;
-		strata__hash_update(&hash, data + at, n);
-		r = put(out, data + at, n);
+		r = put_piece(out, data + at, n, &now);
+		if (r != 0)
+			return r;
+		strata__hash_update(&hash, now, n);
+		r = strata__progress_add(out->progress, n);
 		if (r != 0)
 			return r;
 	}
@@ -487,10 +549,10 @@ emit_all(struct emitter *out, struct strata__image_plan *plan)
 }
 
 int
-strata__image_emit(struct strata__image_plan *plan, int fd, bool in_shm)
+strata__image_emit_to(struct strata__image_plan *plan,
+		      const struct strata__image_target *target)
 {
-	struct emitter out = {.fd = fd,
-			      .in_shm = in_shm,
+	struct emitter out = {.target = *target,
 			      .progress = plan->progress,
 			      .image_size = plan->header.image_size};
 	int r;
@@ -506,4 +568,12 @@ strata__image_emit(struct strata__image_plan *plan, int fd, bool in_shm)
 		strata__error()->dimension = plan->header.dimension;
 	free(out.buffer);
 	return r;
+}
+
+int
+strata__image_emit(struct strata__image_plan *plan, int fd, bool in_shm)
+{
+	const struct strata__image_target target = {.fd = fd, .in_shm = in_shm};
+
+	return strata__image_emit_to(plan, &target);
 }

@@ -88,11 +88,26 @@ struct strata__image_plan {
 int strata__image_plan(const struct strata_file_info *info,
 		       struct strata__image_source *sources, size_t nr_sources,
 		       struct strata__image_plan *ret);
-/* Writes the image from offset 0 of fd on with pwrite: contents first, copied
- * and checksummed in 64 KiB pieces, then table and metadata, at last the
- * header. Writes every byte, gaps included: no holes. Tells STRATA_ESHM for
- * ENOSPC when in_shm, else -errno, STRATA_EFORMAT (a path's content changed its
- * size), STRATA_ECANCELED. */
+/* Where an image goes: a file, and a mapping of it, through which the bytes
+ * before mapped are stored, since each of their pages is there. Nobody else can
+ * change what was stored. */
+struct strata__image_target {
+	int fd;
+	bool in_shm; /* what is said when there is no room */
+	char *map;   /* or NULL */
+	uint64_t mapped;
+};
+
+/* Writes the image from offset 0 on: contents first, copied and checksummed in
+ * 64 KiB pieces, then table and metadata, at last the header. Writes every byte,
+ * gaps included: no holes. What is mapped is checksummed where it was put: so
+ * these checksums need no second look. Tells STRATA_ESHM for ENOSPC when in_shm,
+ * else -errno, STRATA_EFORMAT (a path's content changed its size),
+ * STRATA_ECANCELED. Progress is told of each byte when it is written, and of
+ * contents from memory when they are checksummed. */
+int strata__image_emit_to(struct strata__image_plan *plan,
+			  const struct strata__image_target *target);
+/* The same, all of it with pwrite. */
 int strata__image_emit(struct strata__image_plan *plan, int fd, bool in_shm);
 
 /* An image that was checked. */

@@ -314,6 +314,37 @@ Test(region, contents_arrive_as_they_were)
 	sample_fini(&sample);
 }
 
+/* Through a mapping, as far as there is one. */
+Test(region, an_image_is_the_same_however_it_was_put)
+{
+	static const size_t sizes[] = {0,     1,      63,    65536, 65537,
+				       20000, 131072, 30000, 200,   300000};
+	uint64_t ends[] = {0, 100, 4096, 70000, 140001, 200000, 0};
+	struct strata__image_target target = {.in_shm = true};
+	struct sample sample;
+
+	sample_init(&sample, 3, sizes, 10);
+	sample_build(&sample);
+	ends[6] = sample.size;
+	target.map = aligned(sample.size);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
+		target.fd = new_file();
+		target.mapped = ends[i];
+		memset(target.map, 0xdb, sample.size);
+		for (size_t j = 0; j < sample.nr; j++)
+			sample.sources[j].layer.checksum = 0;
+		cr_assert_eq(strata__image_emit_to(&sample.plan, &target), 0);
+		cr_assert_eq(pread(target.fd, target.map + ends[i],
+				   sample.size - ends[i], (off_t)ends[i]),
+			     (ssize_t)(sample.size - ends[i]));
+		cr_expect_eq(memcmp(target.map, sample.bytes, sample.size), 0,
+			     "%zu", i);
+		close(target.fd);
+	}
+	free(target.map);
+	sample_fini(&sample);
+}
+
 /* A reader of a hole in shared memory would allocate its pages. */
 Test(region, an_image_has_no_holes)
 {
