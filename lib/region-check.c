@@ -29,6 +29,7 @@
  */
 
 #define PIECE_SIZE  ((uint64_t)1 << 20)
+#define COMING_SIZE ((uint64_t)64 << 10) /* what came is in the cache still */
 #define BUFFER_SIZE ((size_t)256 << 10)
 
 struct checker {
@@ -44,9 +45,12 @@ struct checker {
 	const struct strata__image_layer *layers;
 	const char *metas;
 
-	/* The rest is in memory too (base), or is read through the buffer,
-	 * which holds buffer_fill bytes from buffer_at on. */
+	/* The rest is in memory too (base), all of it or, if it is still to
+	 * come, what is before there; or is read through the buffer, which holds
+	 * buffer_fill bytes from buffer_at on. */
 	const char *base;
+	int (*come)(uint64_t end, void *arg);
+	uint64_t there;
 	int fd;
 	char *buffer;
 	uint64_t buffer_at;
@@ -410,6 +414,20 @@ read_fail(const struct checker *c, int r, uint64_t offset)
 	return r;
 }
 
+/* Has all before end be there. */
+static int
+have(struct checker *c, uint64_t end)
+{
+	int r;
+
+	if (c->come == NULL || end <= c->there)
+		return 0;
+	r = c->come(end, c->arg);
+	if (r == 0)
+		c->there = end;
+	return r;
+}
+
 /*
  * Up to *size bytes at an offset inside the image; *size becomes what there is.
  * Contents are read in their order, so reading ahead pays, unless only the gaps
@@ -423,7 +441,7 @@ look(struct checker *c, uint64_t offset, uint64_t *size, const char **ret)
 
 	if (c->base != NULL) {
 		*ret = c->base + offset;
-		return 0;
+		return have(c, offset + *size);
 	}
 	if (offset < c->buffer_at || offset - c->buffer_at >= c->buffer_fill) {
 		want = c->quick ? *size : c->size - offset;
@@ -467,6 +485,7 @@ static int
 hash_content(struct checker *c, const struct strata__image_layer *layer,
 	     uint64_t *ret_hash)
 {
+	uint64_t most = c->come != NULL ? COMING_SIZE : PIECE_SIZE;
 	struct strata__hash_state hash;
 	const char *data;
 	uint64_t at, n;
@@ -475,8 +494,8 @@ hash_content(struct checker *c, const struct strata__image_layer *layer,
 	strata__hash_init(&hash);
 	for (at = 0; at < layer->size; at += n) {
 		n = layer->size - at;
-		if (n > PIECE_SIZE)
-			n = PIECE_SIZE;
+		if (n > most)
+			n = most;
 		r = look(c, layer->content + at, &n, &data);
 		if (r != 0)
 			return r;
@@ -572,6 +591,32 @@ strata__image_info(const struct strata__image *image,
 	info_of(image->header, ret);
 }
 
+/* In memory, or on its way there. */
+static int
+check_all(struct checker *c, struct strata__image *ret)
+{
+	int r;
+
+	r = check_size(c);
+	if (r == 0)
+		r = have(c, sizeof(*c->header));
+	if (r == 0)
+		r = check_header(c);
+	if (r == 0)
+		r = have(c, c->header->meta_offset + c->header->meta_size);
+	if (r != 0)
+		return r;
+	set_front(c, c->base);
+	r = check_table(c);
+	if (r == 0)
+		r = check_contents(c);
+	if (r == 0)
+		*ret = (struct strata__image){.base = c->base,
+					      .header = c->header,
+					      .layers = c->layers};
+	return r;
+}
+
 int
 strata__image_check(const void *base, uint64_t size, const char *what,
 		    bool quick, void (*progress)(uint64_t bytes, void *arg),
@@ -586,21 +631,27 @@ strata__image_check(const void *base, uint64_t size, const char *what,
 			    .base = base,
 			    .fd = -1,
 			    .layer = -1};
-	int r;
 
-	r = check_size(&c);
-	if (r == 0)
-		r = check_header(&c);
-	if (r != 0)
-		return r;
-	set_front(&c, base);
-	r = check_table(&c);
-	if (r == 0)
-		r = check_contents(&c);
-	if (r == 0)
-		*ret = (struct strata__image){
-			.base = base, .header = c.header, .layers = c.layers};
-	return r;
+	return check_all(&c, ret);
+}
+
+int
+strata__image_check_coming(const void *base, uint64_t size, const char *what,
+			   int (*come)(uint64_t end, void *arg),
+			   void (*progress)(uint64_t bytes, void *arg),
+			   void *arg, struct strata__image *ret)
+{
+	struct checker c = {.what = what,
+			    .size = size,
+			    .progress = progress,
+			    .arg = arg,
+			    .header = base,
+			    .base = base,
+			    .come = come,
+			    .fd = -1,
+			    .layer = -1};
+
+	return check_all(&c, ret);
 }
 
 /* Reads what lies between the header and the contents, behind a copy of the

@@ -124,6 +124,16 @@ struct strata__image {
 int strata__image_check(const void *base, uint64_t size, const char *what,
 			bool quick, void (*progress)(uint64_t bytes, void *arg),
 			void *arg, struct strata__image *ret);
+/* The same for an image that is being put in its place meanwhile: before bytes
+ * are looked at come() is called to have all up to an offset there, which is
+ * higher each time, up to size if all is well. What it returns other than 0,
+ * told, ends the check. Contents are looked at in pieces of 64 KiB, just after
+ * they came. */
+int strata__image_check_coming(const void *base, uint64_t size,
+			       const char *what,
+			       int (*come)(uint64_t end, void *arg),
+			       void (*progress)(uint64_t bytes, void *arg),
+			       void *arg, struct strata__image *ret);
 /* The same for an image in a file, which is read in pieces: a file that shrinks
  * meanwhile is an error, not a signal. Tells -errno and STRATA_ENOMEM too. */
 int strata__image_check_file(int fd, uint64_t size, const char *what,

@@ -611,6 +611,82 @@ Test(region_check, a_file_that_ends_early_is_an_error_and_no_signal)
 	sample_fini(&sample);
 }
 
+/**** images on their way ****/
+
+struct arrival {
+	const struct sample *sample;
+	char *to;
+	uint64_t at, checked;
+	uint64_t stop; /* come fails from here on; 0: never */
+};
+
+static int
+come(uint64_t end, void *arg)
+{
+	struct arrival *arrival = arg;
+
+	cr_assert_gt(end, arrival->at, "it is asked for more each time");
+	cr_assert_leq(end, arrival->sample->size);
+	if (arrival->stop != 0 && end >= arrival->stop)
+		return STRATA_ECANCELED;
+	memcpy(arrival->to + arrival->at, arrival->sample->bytes + arrival->at,
+	       end - arrival->at);
+	arrival->at = end;
+	return 0;
+}
+
+static void
+note_checked(uint64_t bytes, void *arg)
+{
+	struct arrival *arrival = arg;
+
+	arrival->checked += bytes;
+}
+
+static int
+check_coming(struct arrival *arrival)
+{
+	struct strata__image image;
+
+	arrival->at = arrival->checked = 0;
+	/* What is looked at before it came is wrong. */
+	memset(arrival->to, 0xdb, arrival->sample->size);
+	return strata__image_check_coming(arrival->to, arrival->sample->size,
+					  "image", come, note_checked, arrival,
+					  &image);
+}
+
+Test(region_check, an_image_may_come_while_it_is_checked)
+{
+	static const size_t sizes[] = {100, 200000, 0, 65536, 20000, 3, 1500000};
+	struct sample sample;
+	struct arrival arrival = {.sample = &sample};
+	uint64_t total = 0;
+
+	sample_init(&sample, 1, sizes, 7);
+	sample_build(&sample);
+	for (size_t i = 0; i < 7; i++)
+		total += sizes[i];
+	arrival.to = aligned(sample.size);
+	cr_expect_eq(check_coming(&arrival), 0, "%s",
+		     strata_last_error()->sentence);
+	cr_expect_eq(arrival.at, sample.size, "all of it is there");
+	cr_expect_eq(arrival.checked, total);
+	cr_expect_eq(memcmp(arrival.to, sample.bytes, sample.size), 0);
+	for (arrival.stop = 1; arrival.stop <= sample.size;
+	     arrival.stop += sample.size / 50)
+		cr_expect_eq(check_coming(&arrival), STRATA_ECANCELED,
+			     "the reason is passed on");
+	arrival.stop = 0;
+	for (size_t at = 3; at < sample.size; at += sample.size / 97) {
+		sample.bytes[at] ^= 1;
+		cr_expect_eq(check_coming(&arrival), STRATA_EFORMAT, "%zu", at);
+		sample.bytes[at] ^= 1;
+	}
+	free(arrival.to);
+	sample_fini(&sample);
+}
+
 Test(region_check, another_byte_order_is_named)
 {
 	struct sample sample;
