@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -259,9 +260,22 @@ make_durable(struct crystal *crystal)
 	return ret;
 }
 
+/* The contents' checksums were made of what is in its place, a moment ago, by
+ * ourselves: looking again would find the same. Where everything is, the readers
+ * will believe: so that is checked as if a stranger had written it. */
+static int
+check_emitted(struct crystal *crystal)
+{
+	return strata__image_check(crystal->built.target.map,
+				   crystal->plan.header.image_size,
+				   "the new region", /* quick= */ true, NULL,
+				   NULL, &crystal->built.image);
+}
+
 static int
 build(struct crystal *crystal)
 {
+	char what[32];
 	int ret;
 
 	ret = plan(crystal);
@@ -272,17 +286,21 @@ build(struct crystal *crystal)
 	if (ret != 0)
 		return ret;
 	STRATA_TESTPOINT("crystallize.reserved");
-	/* Written, checked, and copied where there is a directory. */
+	/* Written, checksummed, and copied where there is a directory. */
 	crystal->progress->total =
 		(strata_directory(crystal->store) != NULL ? 3 : 2) *
 		crystal->plan.header.image_size;
 	crystal->plan.progress = crystal->progress;
-	ret = strata__image_emit(&crystal->plan, crystal->built.building.fd,
-				 /* in_shm= */ true);
+	snprintf(what, sizeof(what), "dimension %u", crystal->info.id);
+	ret = strata__built_open(crystal->store, what, &crystal->built);
+	if (ret == 0)
+		ret = strata__image_emit_to(&crystal->plan,
+					    &crystal->built.target);
 	STRATA_TESTPOINT("crystallize.emitted");
 	if (ret == 0)
-		ret = strata__built_seal(crystal->store, "the new region",
-					 crystal->progress, &crystal->built);
+		ret = check_emitted(crystal);
+	if (ret == 0)
+		ret = strata__built_seal(crystal->store, &crystal->built);
 	STRATA_TESTPOINT("crystallize.sealed");
 	if (check_pin(crystal) != 0)
 		ret = STRATA_EPIN; /* whatever else was wrong came of it */

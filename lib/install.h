@@ -7,17 +7,21 @@
 #include "region.h"
 #include "store.h"
 
-/* A region's segment, filled and mapped for its builder. */
+/* A region's segment, mapped for its builder. */
 struct strata__built {
 	struct strata__building building;
-	void *map;
-	struct strata__image image;
+	struct strata__image_target target; /* what it is filled through */
+	struct strata__image image;	    /* once it was checked */
 };
 
-/* Maps the filled segment, checks the image in it, writes the trailer. */
-int strata__built_seal(struct strata_store *store, const char *what,
-		       struct strata__progress *progress,
+/* Maps a segment that was just begun, and gives it its large pages, where the
+ * store wishes any: filling them is faster than filling small ones. what: for
+ * messages. Tells STRATA_ESHM, STRATA_ENOTSUP (required, and not to be had). */
+int strata__built_open(struct strata_store *store, const char *what,
 		       struct strata__built *built);
+/* After all of the image was filled in and checked: the trailer; from here on
+ * not even the builder changes anything. */
+int strata__built_seal(struct strata_store *store, struct strata__built *built);
 void strata__built_unmap(struct strata__built *built);
 
 /* An image's layer as an entry, its places in the window. */

@@ -3,7 +3,9 @@
 /* Dimension files into the store and out of it: load, reload, unload. */
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -90,6 +92,98 @@ source_open(const char *path, struct source *ret)
 	return err;
 }
 
+/**** on its way into the region ****/
+
+#define PIECE_SIZE ((uint64_t)64 << 10)
+
+/* Each piece is read to its place, and checked there before the next one is
+ * read: so each byte comes from memory once, and nothing is believed that anybody
+ * else can still change. */
+struct arrival {
+	const struct source *source;
+	struct strata__built *built;
+	struct strata__progress *progress;
+	char *buffer; /* for what goes to its place by pwrite */
+	uint64_t at;
+};
+
+static int
+read_fail(const struct source *source, int err)
+{
+	if (err == -ENODATA)
+		return strata__fail(STRATA_EFORMAT,
+				    "%.200s: shorter than its %" PRIu64
+				    " bytes",
+				    source->path, source->size);
+	return strata__fail_errno(-err, "cannot read '%.200s'", source->path);
+}
+
+static int
+arrive_piece(struct arrival *arrival)
+{
+	const struct strata__image_target *target = &arrival->built->target;
+	const struct source *source = arrival->source;
+	uint64_t at = arrival->at, size = source->size - at;
+	bool is_mapped;
+	int err;
+
+	if (size > PIECE_SIZE)
+		size = PIECE_SIZE;
+	is_mapped = at < target->mapped && size <= target->mapped - at;
+	err = strata__os_pread(source->fd,
+			       is_mapped ? target->map + at : arrival->buffer,
+			       size, at);
+	STRATA_TESTPOINT("load.piece-read");
+	if (err != 0)
+		return read_fail(source, err);
+	if (!is_mapped)
+		err = strata__os_pwrite(target->fd, arrival->buffer, size, at);
+	if (err != 0)
+		return strata__write_fail(-err, target->fd, target->in_shm,
+					  source->path, at, source->size);
+	arrival->at += size;
+	return strata__progress_add(arrival->progress, size);
+}
+
+static int
+arrive(uint64_t end, void *arg)
+{
+	struct arrival *arrival = arg;
+	int ret = 0;
+
+	while (ret == 0 && arrival->at < end)
+		ret = arrive_piece(arrival);
+	return ret;
+}
+
+static void
+count_checked(uint64_t bytes, void *arg)
+{
+	struct arrival *arrival = arg;
+
+	strata__progress_checked(bytes, arrival->progress);
+}
+
+static int
+bring(const struct source *source, struct strata__built *built,
+      struct strata__progress *progress)
+{
+	struct arrival arrival = {.source = source,
+				  .built = built,
+				  .progress = progress,
+				  .buffer = malloc(PIECE_SIZE)};
+	int ret;
+
+	if (arrival.buffer == NULL)
+		return strata__fail(STRATA_ENOMEM,
+				    "no memory to read '%.200s'", source->path);
+	ret = strata__image_check_coming(built->target.map, source->size,
+					 source->path, arrive, count_checked,
+					 &arrival, &built->image);
+	free(arrival.buffer);
+	return ret != 0 ? ret : strata__progress_add(progress, 0);
+}
+
 /**** load and reload ****/
 
 static int
@@ -169,7 +263,7 @@ static int
 build_and_install(struct strata_store *store, const struct source *source,
 		  bool over, struct strata__progress *progress)
 {
-	struct strata__built built = { .map = NULL };
+	struct strata__built built = {.target.map = NULL};
 	int ret;
 
 	ret = strata__building_begin(store, source->dimension, source->size,
@@ -177,14 +271,13 @@ build_and_install(struct strata_store *store, const struct source *source,
 	if (ret != 0)
 		return ret;
 	STRATA_TESTPOINT("load.reserved");
-	progress->total = 2 * source->size; /* copied, and checked */
-	ret = strata__image_copy(source->fd, built.building.fd, source->size,
-				 /* out_in_shm= */ true, source->path,
-				 progress);
+	progress->total = 2 * source->size; /* read, and checked */
+	ret = strata__built_open(store, source->path, &built);
+	if (ret == 0)
+		ret = bring(source, &built, progress);
 	STRATA_TESTPOINT("load.copied");
 	if (ret == 0)
-		ret = strata__built_seal(store, source->path, progress,
-					 &built);
+		ret = strata__built_seal(store, &built);
 	STRATA_TESTPOINT("load.sealed");
 	if (ret == 0 && built.image.header->dimension != source->dimension)
 		ret = bad_file(source, 0, "it changed while it was read");

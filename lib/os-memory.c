@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 
 #include "os.h"
+#include "testpoint.h"
 
 /**** shared with others ****/
 
@@ -155,7 +156,7 @@ strata__os_populate(void *map, uint64_t size)
 #endif
 
 int
-strata__os_map_large(int fd, uint64_t size, void **ret_map)
+strata__os_map_large(int fd, uint64_t size, bool writable, void **ret_map)
 {
 	uint64_t whole = strata__round_up(size, STRATA_PAGE);
 	void *map;
@@ -163,7 +164,7 @@ strata__os_map_large(int fd, uint64_t size, void **ret_map)
 
 	if (err != 0)
 		return err;
-	err = strata__os_map_at(map, whole, fd, /* writable= */ false);
+	err = strata__os_map_at(map, whole, fd, writable);
 	if (err != 0) {
 		munmap(map, whole);
 		return err;
@@ -172,30 +173,47 @@ strata__os_map_large(int fd, uint64_t size, void **ret_map)
 	return 0;
 }
 
+static int
+collapse(void *map, uint64_t size)
+{
+	int err = STRATA_REFUSAL("collapse");
+
+	if (err == 0 && madvise(map, size, MADV_COLLAPSE) != 0)
+		err = errno;
+	STRATA_TESTPOINT("os.collapse.made");
+	return -err;
+}
+
 /* All at once is much faster, since the kernel then waits once for all CPUs to
  * let go of their lists; page by page says how many it got. */
 int
 strata__os_collapse(void *map, uint64_t size, uint64_t *ret_bytes)
 {
 	uint64_t whole = size & ~(STRATA_LARGE_PAGE - 1), at;
-	int err = 0;
+	int err = 0, code;
 
 	*ret_bytes = 0;
 	if (whole == 0)
 		return 0;
-	if (madvise(map, whole, MADV_COLLAPSE) == 0) {
+	if (collapse(map, whole) == 0) {
 		*ret_bytes = whole;
 		return 0;
 	}
 	for (at = 0; at < whole; at += STRATA_LARGE_PAGE) {
-		if (madvise((char *)map + at, STRATA_LARGE_PAGE,
-			    MADV_COLLAPSE) == 0)
+		code = collapse((char *)map + at, STRATA_LARGE_PAGE);
+		if (code == 0)
 			*ret_bytes += STRATA_LARGE_PAGE;
 		else
-			err = -errno;
+			err = code;
 		/* Not in this kernel, or not for such files: ever. */
 		if (err == -EINVAL && *ret_bytes == 0)
 			break;
 	}
 	return err;
+}
+
+int
+strata__os_freeze(void *map, uint64_t size)
+{
+	return mprotect(map, size, PROT_READ) == 0 ? 0 : -errno;
 }

@@ -121,13 +121,17 @@ int strata__os_no_fork(void *map, uint64_t size);
 void strata__os_no_dump(void *map, uint64_t size);
 void strata__os_populate(void *map, uint64_t size);
 
-/* Large pages. map_large: a file for reading, at an address at which its pages
- * may become large. collapse: has the kernel make large pages of what is there
- * (the part that fills them whole), and says how many bytes; -errno when not
- * all of it could be had, *ret_bytes is right all the same. */
+/* Large pages. map_large: a file, at an address at which its pages may become
+ * large; unmapped with its size in whole pages. collapse: has the kernel make
+ * large pages of the part that fills them whole, and says how many bytes;
+ * -errno when not all of it could be had, *ret_bytes is right all the same. Of
+ * each large page at least one small one has to be there; the kernel clears the
+ * others. */
 #define STRATA_LARGE_PAGE (UINT64_C(2) << 20)
-int strata__os_map_large(int fd, uint64_t size, void **ret_map);
+int strata__os_map_large(int fd, uint64_t size, bool writable, void **ret_map);
 int strata__os_collapse(void *map, uint64_t size, uint64_t *ret_bytes);
+/* A mapping that was writable is for reading only, from now on. */
+int strata__os_freeze(void *map, uint64_t size);
 
 /* Where shared memory has its names: what STRATA_SHM_DIR says, unless this
  * program has more rights than who started it; else the system's. */

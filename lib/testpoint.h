@@ -37,8 +37,8 @@ enum strata__safeguard {
 extern void (*strata__testpoint)(const char *name);
 extern unsigned strata__broken; /* of enum strata__safeguard */
 /* Asked before each call of the system that may find no memory: "reserve",
- * "write", "truncate", "open", "link". What it gives, an errno, is what the call
- * meets instead of being made; 0: it is made. */
+ * "write", "truncate", "open", "link", "collapse". What it gives, an errno, is
+ * what the call meets instead of being made; 0: it is made. */
 extern int (*strata__refusal)(const char *call);
 
 static inline void

@@ -240,8 +240,10 @@ struct strata_pool_config {
 
 /**
  * Pages of 2 MiB for regions: a process that reads one for the first time is
- * then done with its page faults ten times sooner. Making them costs about as
- * long again as filling the region. The tail below 2 MiB keeps small pages.
+ * then done with its page faults ten times sooner, and load and crystallize fill
+ * them sooner, too; but not while many processes wait for the CPUs, since the
+ * kernel has to wait for all of these to make one. The tail below 2 MiB keeps
+ * small pages.
  * Pools get them, too, where they can be had: a commit that first uses a part of
  * 2 MiB makes them, and may wait for the kernel to find memory for it.
  */

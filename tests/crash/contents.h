@@ -15,7 +15,7 @@ extern struct strata_store *contents_store;
 /* Shared: generation that the writer found, for its judge. */
 extern uint64_t *contents_before;
 extern const char *contents_directory;
-/* A file of dimension LOADED. */
+/* The file of a dimension. */
 extern char contents_path[CONTENTS_PATH];
 
 /* How many layers a dimension has in a generation. */
@@ -35,7 +35,7 @@ void contents_put_all(struct strata_txn *txn, uint32_t dimension,
 		      uint64_t generation);
 /* The dimensions that change together, to the next generation; staged. */
 struct strata_txn *contents_step(void);
-/* Writes the file, of a generation. */
-void contents_file(uint64_t generation);
+/* Writes the file, of a dimension and generation. */
+void contents_file(uint32_t dimension, uint64_t generation);
 
 #endif

@@ -20,6 +20,22 @@ judge_generation(uint32_t dimension)
 	return now == *contents_before ? OLD : NEW;
 }
 
+static enum outcome
+judge_crystallized(uint32_t id)
+{
+	struct strata_dimension dimension;
+	struct strata_reader *reader;
+
+	need(contents_generation(id) == *contents_before,
+	     "crystallising changed contents");
+	need(strata_reader_open(contents_store, &reader) == 0, "open");
+	need(strata_read_lock(reader) == 0, "lock");
+	need(strata_dimension_get(reader, id, &dimension) == 0, "get");
+	need(strata_read_unlock(reader) == 0, "unlock");
+	need(strata_reader_close(reader) == 0, "close");
+	return dimension.state == STRATA_DIMENSION_CRYSTALLIZED ? NEW : OLD;
+}
+
 void
 prepare_group(void)
 {
@@ -62,7 +78,7 @@ prepare_unloaded(void)
 {
 	if (contents_generation(LOADED) != 0)
 		need(strata_unload(contents_store, LOADED, 0) == 0, "unload");
-	contents_file(1);
+	contents_file(LOADED, 1);
 	*contents_before = 0;
 }
 
@@ -76,11 +92,11 @@ void
 prepare_loaded(void)
 {
 	if (contents_generation(LOADED) == 0) {
-		contents_file(1);
+		contents_file(LOADED, 1);
 		act_load();
 	}
 	*contents_before = contents_generation(LOADED);
-	contents_file(*contents_before + 1);
+	contents_file(LOADED, *contents_before + 1);
 }
 
 void
@@ -109,6 +125,55 @@ judge_unloaded(void)
 
 	need(now == 0 || now == *contents_before, "another generation");
 	return now == 0 ? NEW : OLD;
+}
+
+/* Regions that have large pages, where these can be had. */
+void
+prepare_large_file(void)
+{
+	*contents_before = contents_generation(LARGE);
+	if (*contents_before == 0) {
+		contents_file(LARGE, 1);
+		act_load();
+		*contents_before = 1;
+	}
+	contents_file(LARGE, *contents_before + 1);
+}
+
+void
+act_reload_large(void)
+{
+	need(strata_reload(contents_store, LARGE, contents_path) == 0,
+	     "reload");
+}
+
+enum outcome
+judge_large(void)
+{
+	return judge_generation(LARGE);
+}
+
+void
+prepare_large_hybrid(void)
+{
+	struct strata_txn *txn;
+
+	prepare_large_file();
+	txn = contents_begin();
+	contents_put(txn, LARGE, 1, *contents_before);
+	contents_commit(txn);
+}
+
+void
+act_crystallize_large(void)
+{
+	need(strata_crystallize(contents_store, LARGE) == 0, "crystallise");
+}
+
+enum outcome
+judge_large_crystal(void)
+{
+	return judge_crystallized(LARGE);
 }
 
 /* All in pool blocks; and its region, if it had one, is gone. */
@@ -148,17 +213,7 @@ prepare_hybrid(void)
 enum outcome
 judge_crystal(void)
 {
-	struct strata_dimension dimension;
-	struct strata_reader *reader;
-
-	need(contents_generation(CRYSTAL) == *contents_before,
-	     "crystallising changed contents");
-	need(strata_reader_open(contents_store, &reader) == 0, "open");
-	need(strata_read_lock(reader) == 0, "lock");
-	need(strata_dimension_get(reader, CRYSTAL, &dimension) == 0, "get");
-	need(strata_read_unlock(reader) == 0, "unlock");
-	need(strata_reader_close(reader) == 0, "close");
-	return dimension.state == STRATA_DIMENSION_CRYSTALLIZED ? NEW : OLD;
+	return judge_crystallized(CRYSTAL);
 }
 
 /* What is published is durable. */

@@ -49,6 +49,18 @@ static const struct scenario durable = {
 	.passes = "newfile.finish.renamed",
 	.directory = true,
 };
+static const struct scenario reload_large = {
+	PLAY("reload in large pages", prepare_large_file, act_reload_large,
+	     judge_large),
+	.passes = "install.collapsed",
+	.companies = PINNED,
+};
+static const struct scenario hybrid_large = {
+	PLAY("crystallise in large pages", prepare_large_hybrid,
+	     act_crystallize_large, judge_large_crystal),
+	.passes = "install.collapsed",
+	.companies = PINNED,
+};
 static const struct scenario shrink = {
 	PLAY("remove and gc", prepare_large, act_shrink, judge_unchanged),
 	.passes = "pool.shrink.truncated",
@@ -89,6 +101,8 @@ const struct scenario *const scenarios[] = {
 	&durable,
 	&load,
 	&reload,
+	&reload_large,
+	&hybrid_large,
 	&shrink,
 	&commit,
 	&reclaim,

@@ -13,11 +13,15 @@
 #define GROWN    6 /* larger than all others: the pools grow for it */
 #define APPENDED 7
 #define TOUCHED  8
+/* 9: SCENARIO_WAITERS */
+#define LARGE 10 /* its region has a large page, and more */
 
 /* Makes what the writer is to find, and notes it for the judge. */
 void prepare_group(void);
 void prepare_due(void);
 void prepare_unloaded(void);
+void prepare_large_file(void);
+void prepare_large_hybrid(void);
 void prepare_loaded(void);
 void prepare_contended(void);
 void prepare_protos(void);
@@ -43,6 +47,8 @@ void act_remove_in_leaf(void);
 void act_replace(void);
 void act_remove_dimension(void);
 void act_load(void);
+void act_reload_large(void);
+void act_crystallize_large(void);
 void act_reload(void);
 void act_reload_damaged(void);
 void act_unload(void);
@@ -67,6 +73,8 @@ enum outcome judge_leaf(void);
 enum outcome judge_replaced(void);
 enum outcome judge_removed(void);
 enum outcome judge_loaded(void);
+enum outcome judge_large(void);
+enum outcome judge_large_crystal(void);
 enum outcome judge_not_loaded(void);
 enum outcome judge_unloaded(void);
 enum outcome judge_forgotten(void);

@@ -15,10 +15,11 @@
 struct strata_store *contents_store;
 uint64_t *contents_before; /* generation that the writer found, for its judge */
 const char *contents_directory;
-char contents_path[CONTENTS_PATH]; /* of dimension LOADED */
+char contents_path[CONTENTS_PATH];
 
 /* All of them. */
-static const uint32_t dimensions[] = {1, 2, 3, LOADED, CRYSTAL, GROWN, TOUCHED};
+static const uint32_t dimensions[] = {
+	1, 2, 3, LOADED, CRYSTAL, GROWN, TOUCHED, LARGE};
 #define NR_DIMENSIONS (sizeof(dimensions) / sizeof(*dimensions))
 
 /**** contents ****/
@@ -26,13 +27,15 @@ static const uint32_t dimensions[] = {1, 2, 3, LOADED, CRYSTAL, GROWN, TOUCHED};
 /* Small, so that a trial is quick: one for each class of the pools, one that is
  * alone in a block of the largest, one that is a run. */
 static const size_t sizes[] = {100, 5000, 9000, 12000, 15000, 40000, 64};
-#define LARGEST 40000
+#define LARGEST ((size_t)2200000) /* of dimension LARGE */
 
 size_t
 contents_size(uint32_t dimension, uint32_t layer)
 {
 	if (dimension == GROWN)
 		return sizes[5];
+	if (dimension == LARGE)
+		return layer == 0 ? LARGEST : sizes[0];
 	/* The run in one dimension is enough. */
 	return dimension != 2 && layer == 5 ? 3000 : sizes[layer];
 }
@@ -47,6 +50,8 @@ contents_layers(uint32_t dimension, uint64_t generation)
 		return 6 - (generation & 1);
 	if (dimension == GROWN)
 		return 64;
+	if (dimension == LARGE)
+		return 2;
 	return dimension == TOUCHED ? 1 : 6;
 }
 
@@ -224,18 +229,18 @@ scenario_touch(void)
 }
 
 void
-contents_file(uint64_t generation)
+contents_file(uint32_t dimension, uint64_t generation)
 {
-	struct strata_file_info info = {.dimension = LOADED};
+	struct strata_file_info info = {.dimension = dimension};
 	static char data[7][LARGEST];
 	struct strata_file *out;
 
 	need(strata_file_begin(contents_path, 0600, &info, &out) == 0, "file");
-	for (uint32_t i = 0; i < contents_layers(LOADED, generation); i++) {
-		memcpy(data[i], contents_of(LOADED, i, generation),
-		       contents_size(LOADED, i));
+	for (uint32_t i = 0; i < contents_layers(dimension, generation); i++) {
+		memcpy(data[i], contents_of(dimension, i, generation),
+		       contents_size(dimension, i));
 		need(strata_file_add(out, i, NULL, data[i],
-				     contents_size(LOADED, i)) == 0,
+				     contents_size(dimension, i)) == 0,
 		     "add");
 	}
 	need(strata_file_commit(out) == 0, "file commit");
@@ -258,7 +263,7 @@ scenario_shape(struct strata_reader *reader)
 	uint64_t shape = 1;
 	int code;
 
-	for (uint32_t id = 1; id <= SCENARIO_WAITERS; id++) {
+	for (uint32_t id = 1; id <= LARGE; id++) {
 		code = strata_dimension_get(reader, id, &info);
 		need(code == 0 || code == STRATA_ENODIM, "get");
 		shape = mix(shape, id);

@@ -30,12 +30,14 @@
 #define STORE_MAX  (STRATA_STORE_NAME_MAX + 1)
 #define LIMIT	   (128 * MIB)
 #define LARGE_ROOM (256 * MIB)
+#define FILE_SIZE  300000
+#define LARGE_SIZE ((size_t)(4 * MIB + 100000)) /* of large pages, and a tail */
 
 /* Dimensions: what the reader reads, and what each operation works on. */
-enum { KEPT = 1, KEPT_REGION, PUT, CRYSTAL, LOADED, RELOADED };
+enum { KEPT = 1, KEPT_REGION, PUT, CRYSTAL, LOADED, RELOADED, LARGE };
 
 static char name[STORE_MAX], other_name[STORE_MAX];
-static char file[96], reload_file[96];
+static char file[96], reload_file[96], large_file[96];
 static struct strata_store *store;
 static struct proc holder;
 static bool is_small; /* the folder is a tmpfs of our own */
@@ -92,16 +94,16 @@ put_all(uint32_t dimension, uint32_t times)
 }
 
 static void
-make_file(const char *path, uint32_t dimension)
+make_file(const char *path, uint32_t dimension, size_t size)
 {
 	struct strata_file_info info = {.dimension = dimension};
 	struct pattern pattern = {dimension, 0, 1, 0};
-	static char data[300000];
+	static char data[LARGE_SIZE];
 	struct strata_file *out;
 
-	pattern_fill(data, sizeof(data), &pattern);
+	pattern_fill(data, size, &pattern);
 	need(strata_file_begin(path, 0600, &info, &out) == 0, "file");
-	need(strata_file_add(out, 0, NULL, data, sizeof(data)) == 0, "add");
+	need(strata_file_add(out, 0, NULL, data, size) == 0, "add");
 	need(strata_file_commit(out) == 0, "file commit");
 }
 
@@ -301,6 +303,39 @@ reload_run(void)
 }
 
 static int
+large_run(void)
+{
+	return strata_load(store, large_file, NULL);
+}
+
+static void
+large_undo(void)
+{
+	need(strata_unload(store, LARGE, 0) == 0, "unload");
+	collect();
+}
+
+/* A hybrid, so that the region is copied. */
+static void
+large_crystallize_prepare(void)
+{
+	struct strata_txn *txn;
+
+	if (strata_load(store, large_file, NULL) == 0) {
+		txn = begin();
+		put(txn, LARGE, 1, 100);
+		need(commit(txn) == 0, "put");
+	}
+	collect();
+}
+
+static int
+large_crystallize_run(void)
+{
+	return strata_crystallize(store, LARGE);
+}
+
+static int
 limit_run(void)
 {
 	return strata_limit(store, LIMIT - 4 * MIB);
@@ -321,6 +356,9 @@ static const struct operation operations[] = {
 	{"crystallize", crystallize_prepare, crystallize_run,
 	 crystallize_undo},
 	{"reload", NULL, reload_run, collect},
+	{"load in large pages", NULL, large_run, large_undo},
+	{"crystallize in large pages", large_crystallize_prepare,
+	 large_crystallize_run, large_undo},
 	{"limit", NULL, limit_run, limit_undo},
 };
 #define NR_OPERATIONS (sizeof(operations) / sizeof(*operations))
@@ -604,10 +642,12 @@ begin_store(const char *folder)
 	strcpy(other_name, store_name("full-other"));
 	snprintf(file, sizeof(file), "%s/file-load", folder);
 	snprintf(reload_file, sizeof(reload_file), "%s/file-reload", folder);
+	snprintf(large_file, sizeof(large_file), "%s/file-large", folder);
 	need(strata_create(name, &config) == 0, "create");
 	need(strata_attach(name, STRATA_WRITE, &store) == 0, "attach");
-	make_file(file, LOADED);
-	make_file(reload_file, RELOADED);
+	make_file(file, LOADED, FILE_SIZE);
+	make_file(reload_file, RELOADED, FILE_SIZE);
+	make_file(large_file, LARGE, LARGE_SIZE);
 	need(strata_load(store, reload_file, NULL) == 0, "load");
 	need(put_all(KEPT, 1) == 0 && put_all(KEPT_REGION, 1) == 0, "put");
 	need(strata_crystallize(store, KEPT_REGION) == 0, "crystallize");
@@ -621,6 +661,7 @@ end_store(void)
 {
 	unlink(file);
 	unlink(reload_file);
+	unlink(large_file);
 	proc_kill(&holder);
 	need(strata_detach(store) == 0, "detach");
 	need(strata_destroy(name) == 0, "destroy");

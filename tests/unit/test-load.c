@@ -676,7 +676,7 @@ large_pages_can_be_had(void)
 	cr_assert_geq(fd, 0);
 	must(unlink(path));
 	must(strata__os_reserve(fd, 0, 4 * MIB));
-	must(strata__os_map_large(fd, 4 * MIB, &map));
+	must(strata__os_map_large(fd, 4 * MIB, /* writable= */ false, &map));
 	cr_assert_eq((uintptr_t)map % STRATA_LARGE_PAGE, 0);
 	(void)strata__os_collapse(map, 4 * MIB, &bytes);
 	munmap(map, 4 * MIB);
@@ -777,4 +777,58 @@ Test(load, pools_get_large_pages_where_they_can_be_had)
 	put(1, 0, 'a', 100);
 	cr_expect_eq(pool_in_large_pages(), 0);
 	expect_clean();
+}
+
+static int
+no_large_page(const char *call)
+{
+	return strcmp(call, "collapse") == 0 ? ENOMEM : 0;
+}
+
+/* What was to be in large pages has holes then, until it is filled. */
+Test(load, goes_on_in_small_pages_where_no_large_one_is_to_be_had)
+{
+	uint64_t bytes;
+	int code;
+
+	strata__refusal = no_large_page;
+	must(load_large(STRATA_HUGE_AUTO, &bytes));
+	cr_expect_eq(bytes, 0);
+	for (uint32_t i = 0; i < 5; i++)
+		cr_expect(has(7, i, (char)('a' + i), MIB), "layer %u", i);
+	must(strata_crystallize(store, 7));
+	put(7, 9, 'z', 10);
+	must(strata_crystallize(store, 7));
+	cr_expect(has(7, 4, 'e', MIB));
+	cr_expect_eq(stats_now().large_page_bytes, 0);
+	expect_clean();
+	code = load_large(STRATA_HUGE_REQUIRE, &bytes);
+	cr_expect_eq(code, STRATA_ENOTSUP);
+	cr_expect_eq(strata_last_error()->sys_errno, ENOMEM);
+	strata__refusal = NULL;
+	expect_nothing(folder_files(false));
+}
+
+static int
+no_room(const char *call)
+{
+	return strcmp(call, "reserve") == 0 ? ENOSPC : 0;
+}
+
+/* Large pages are reserved before anything is stored to them. */
+Test(load, of_large_pages_that_cannot_be_reserved_is_refused)
+{
+	struct strata_config config = store_config(32 * MIB);
+	unsigned files;
+
+	if (!large_pages_can_be_had())
+		cr_skip("no large pages here");
+	store_again(&config);
+	file_of("large", 7, 5, MIB);
+	files = folder_files(false);
+	strata__refusal = no_room;
+	expect_error(strata_load(store, file_path("large"), NULL), STRATA_ESHM,
+		     "is full");
+	strata__refusal = NULL;
+	expect_nothing(files);
 }
