@@ -25,6 +25,7 @@
 struct crystal {
 	struct strata_store *store;
 	struct strata_reader *reader; /* pins the version built from */
+	bool is_pinned;
 	struct strata_dimension info;
 	struct strata__image_source *sources;
 	uint64_t *versions; /* of each source's entry, to know it again */
@@ -62,7 +63,7 @@ collect(uint32_t layer, const struct strata_entry *entry, void *arg)
 	return 0;
 }
 
-/* In a section of the crystal's reader, which is left by crystal_fini(). */
+/* In a section of the crystal's reader, which is left by crystal_unpin(). */
 static int
 crystal_collect(struct crystal *crystal, uint32_t dimension)
 {
@@ -110,13 +111,23 @@ crystal_init(struct crystal *crystal, struct strata_store *store,
 	ret = strata_read_lock(crystal->reader);
 	if (ret != 0)
 		strata_reader_close(crystal->reader);
+	crystal->is_pinned = ret == 0;
 	return ret;
+}
+
+/* From here on its sources are not looked at. */
+static void
+crystal_unpin(struct crystal *crystal)
+{
+	if (crystal->is_pinned)
+		strata_read_unlock(crystal->reader);
+	crystal->is_pinned = false;
 }
 
 static void
 crystal_fini(struct crystal *crystal)
 {
-	strata_read_unlock(crystal->reader);
+	crystal_unpin(crystal);
 	strata_reader_close(crystal->reader);
 	free(crystal->sources);
 	free(crystal->versions);
@@ -425,6 +436,8 @@ crystallize_locked(struct strata_store *store, uint32_t dimension,
 		return ret > 0 ? 0 : ret;
 	}
 	ret = build(&crystal);
+	/* Our own pin would keep what is replaced. */
+	crystal_unpin(&crystal);
 	if (ret == 0)
 		ret = strata__install(store, &crystal.built, swap, &crystal,
 				      NULL);

@@ -648,3 +648,15 @@ Test(crystallize, a_dimension_that_counts_wrong_is_refused)
 	node->nr_layers = 3;
 	must(strata_crystallize(store, 9));
 }
+
+/* Its own pin does not keep what it replaces. */
+Test(crystallize, leaves_nothing_retired_where_nobody_reads)
+{
+	for (uint32_t i = 0; i < 3; i++) {
+		put(7, i, 'a', 30000);
+		must(strata_crystallize(store, 7));
+		cr_expect_eq(stats_now().retired, 0, "%u", i);
+		cr_expect_eq(stats_now().nr_regions, 1);
+	}
+	cr_expect_lt(stats_now().region_bytes, 200000, "one region");
+}
