@@ -138,17 +138,20 @@ check_idle(struct strata_store *store)
 	return 0;
 }
 
-/* A writer leaves nothing for others to reclaim that it can reclaim itself. */
+/* A writer leaves nothing for others to reclaim that it can reclaim itself, and
+ * nothing that it keeps for itself. */
 static void
 reclaim_before_leaving(struct strata_store *store)
 {
 	if (store->wlock.space == NULL || strata__is_forked(store) ||
 	    !store->rcu.can_fence ||
-	    strata__count(&store->space.catalog->counters.nr_retired) == 0)
+	    (strata__count(&store->space.catalog->counters.nr_retired) == 0 &&
+	     store->spare.generation == 0))
 		return;
 	if (strata__write_begin(store) != 0)
 		return;
 	(void)strata__reclaim(store, NULL);
+	strata__spare_give_up(store);
 	strata__write_end(store);
 }
 

@@ -104,6 +104,22 @@ strata__dimension_unlock(struct strata__dimension_lock *lock)
 	lock->guard = NULL;
 }
 
+/* The pages of a region that was replaced, if they fit. */
+static bool
+reserve_spare(struct strata_store *store, uint32_t dimension,
+	      uint64_t image_size, struct strata__building *ret)
+{
+	if (store->spare.generation == 0)
+		return false;
+	if (!strata__spare_take(&store->space, &store->spare, dimension,
+				image_size, ret)) {
+		strata__spare_give_up(store);
+		return false;
+	}
+	store->spare.generation = 0;
+	return true;
+}
+
 static int
 reserve(struct strata_store *store, uint32_t dimension, uint64_t image_size,
 	struct strata__building *ret)
@@ -114,8 +130,10 @@ reserve(struct strata_store *store, uint32_t dimension, uint64_t image_size,
 	if (err != 0)
 		return err;
 	strata__stores_lock(); /* no fork: see strata__os_guard() */
-	err = strata__segtab_reserve(&store->space, dimension, image_size,
-				     geometry->mode, geometry->group, ret);
+	if (!reserve_spare(store, dimension, image_size, ret))
+		err = strata__segtab_reserve(&store->space, dimension,
+					     image_size, geometry->mode,
+					     geometry->group, ret);
 	strata__stores_unlock();
 	if (strata__is_shortage(err) || err == STRATA_EBUSY) {
 		/* What this dooms is buried by write_end. */

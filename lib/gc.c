@@ -64,6 +64,11 @@ limit_set(struct strata_store *store, uint64_t limit)
 	uint64_t reserved = strata__count(&counters->reserved);
 
 	if (limit < reserved) {
+		/* Spares, for one. */
+		(void)strata__sweep_segments(store);
+		reserved = strata__count(&counters->reserved);
+	}
+	if (limit < reserved) {
 		strata__fail(STRATA_ELIMIT,
 			     "a limit of %llu bytes is less than the %llu that "
 			     "store '%s' has reserved; run gc, or unload a "

@@ -53,15 +53,16 @@ refuse_small(const struct strata_store *store, uint64_t bytes, uint64_t whole,
 	return STRATA_ENOTSUP;
 }
 
+/* Of a file that is new, and has no pages. */
 static int
-make_large(struct strata_store *store, const char *what,
-	   struct strata__built *built)
+ask_large(struct strata_store *store, const char *what,
+	  struct strata__built *built, uint64_t whole)
 {
 	uint32_t wish = store->space.geometry->huge_pages;
-	uint64_t whole = built->building.image_size & ~(STRATA_LARGE_PAGE - 1);
 	uint64_t bytes;
 	int err;
 
+	built->building.large_pages = 0;
 	if (wish == STRATA_HUGE_NEVER || whole == 0)
 		return 0;
 	err = seed_large(built, what, whole);
@@ -70,10 +71,34 @@ make_large(struct strata_store *store, const char *what,
 	err = strata__os_collapse(built->target.map, whole, &bytes);
 	STRATA_TESTPOINT("install.collapsed");
 	built->building.large_pages = (uint32_t)(bytes / STRATA_LARGE_PAGE);
-	if (err != 0)
-		return wish == STRATA_HUGE_REQUIRE
-			       ? refuse_small(store, bytes, whole, err)
-			       : 0;
+	return err != 0 && wish == STRATA_HUGE_REQUIRE
+		       ? refuse_small(store, bytes, whole, err)
+		       : 0;
+}
+
+/* A spare was cut at its end at most. */
+static void
+keep_large(struct strata__built *built, uint64_t whole)
+{
+	if (built->building.large_pages > whole / STRATA_LARGE_PAGE)
+		built->building.large_pages =
+			(uint32_t)(whole / STRATA_LARGE_PAGE);
+}
+
+static int
+make_large(struct strata_store *store, const char *what,
+	   struct strata__built *built)
+{
+	uint64_t whole = built->building.image_size & ~(STRATA_LARGE_PAGE - 1);
+	int err = 0;
+
+	if (built->building.is_spare)
+		keep_large(built, whole);
+	else
+		err = ask_large(store, what, built, whole);
+	if (err != 0 || whole == 0 ||
+	    built->building.large_pages != whole / STRATA_LARGE_PAGE)
+		return err;
 	err = strata__os_reserve(built->building.fd, 0, whole);
 	if (err != 0)
 		return strata__write_fail(-err, built->building.fd,
@@ -90,7 +115,6 @@ strata__built_open(struct strata_store *store, const char *what,
 	void *map;
 	int err;
 
-	built->building.large_pages = 0;
 	built->target = (struct strata__image_target){
 		.fd = built->building.fd, .in_shm = true};
 	err = strata__os_map_large(built->building.fd,
@@ -203,8 +227,11 @@ strata__install(struct strata_store *store, struct strata__built *built,
 		strata__building_close(&built->building);
 		if (ret_version != NULL)
 			*ret_version = version;
-		/* What was replaced is large: do not wait for the mark. */
+		/* What was replaced is large: do not wait for the mark. The
+		 * next region may have its pages. */
+		store->wants_spare = true;
 		(void)strata__reclaim(store, NULL);
+		store->wants_spare = false;
 	}
 	strata__write_end(store);
 	return ret;

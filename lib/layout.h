@@ -184,7 +184,8 @@ struct strata__graces {
 /* States of blocks and segments. */
 enum strata__state {
 	STRATA_FREE = 0,
-	STRATA_BUILDING = 1,  /* segments: somebody fills it under its lock */
+	STRATA_BUILDING = 1,  /* segments: somebody fills it under its lock, or it
+				 is left over */
 	STRATA_ALLOCATED = 2, /* reachable, or being made so by a commit */
 	STRATA_RETIRED = 3,   /* older versions may reach it */
 	STRATA_DYING = 4,     /* segments: nobody reaches it, being truncated */

@@ -100,9 +100,22 @@ item_free(struct strata_store *store, uint32_t item)
 	}
 	if (!dying_room(store))
 		return false; /* later */
+	if (store->wants_spare && store->spare.generation == 0 &&
+	    strata__spare_make(&store->space, index, &store->spare))
+		return true;
 	strata__segtab_doom(&store->space, index);
 	store->dying[store->nr_dying++] = index;
 	return true;
+}
+
+/* Without memory for the list it stays, as if its writer had died. */
+void
+strata__spare_give_up(struct strata_store *store)
+{
+	if (store->spare.generation != 0 && dying_room(store) &&
+	    strata__spare_drop(&store->space, &store->spare))
+		store->dying[store->nr_dying++] = store->spare.index;
+	store->spare.generation = 0;
 }
 
 /* Frees what may be freed; the rest closes ranks on the list. */
@@ -162,6 +175,8 @@ strata__reclaim(struct strata_store *store, uint64_t *ret_freed)
 
 	if (ret_freed != NULL)
 		*ret_freed = 0;
+	if (!strata__spare_is_affordable(&store->space))
+		strata__spare_give_up(store);
 	strata__retired_mend(&store->space);
 	if (strata__count(&counters->nr_retired) == 0) {
 		store->commits_since_reclaim = 0;

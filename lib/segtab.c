@@ -373,6 +373,7 @@ strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
 	if (code != 0)
 		return code;
 	building.image_size = image_size;
+	building.is_spare = false;
 	building.size = strata__segtab_segment_size(image_size);
 	code = find_index(space, &building.index);
 	if (code == 0)
@@ -425,15 +426,18 @@ int
 strata__segtab_seal(struct strata__space *space,
 		    const struct strata__building *building)
 {
-	_Alignas(8) char page[STRATA_PAGE] = {0};
-	struct strata__head *head = (struct strata__head *)page;
+	_Alignas(8) char end[2 * STRATA_PAGE] = {0};
+	char *page = end + STRATA_PAGE;
+	/* Of the image's last page what is behind it: a spare has something else
+	 * there. */
+	uint64_t gap = building->size - STRATA_PAGE - building->image_size;
 	int code;
 
-	strata__head_stamp(head, STRATA_KIND_REGION, building->index,
-			   &space->id, building->generation, building->size);
-	code = strata__segment_write(&space->folder, building->fd, page,
-				     sizeof(page),
-				     building->size - sizeof(page));
+	strata__head_stamp((struct strata__head *)page, STRATA_KIND_REGION,
+			   building->index, &space->id, building->generation,
+			   building->size);
+	code = strata__segment_write(&space->folder, building->fd, page - gap,
+				     STRATA_PAGE + gap, building->image_size);
 	if (code != 0)
 		return code;
 	STRATA_TESTPOINT("segtab.seal.written");

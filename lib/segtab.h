@@ -16,6 +16,7 @@ struct strata__building {
 	uint64_t size; /* of the segment */
 	uint64_t image_size;
 	uint32_t large_pages; /* that it has */
+	bool is_spare; /* its pages are there, with what was in them */
 	int fd;
 	void *guard;
 };

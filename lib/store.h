@@ -6,6 +6,7 @@
 
 #include "fence.h"
 #include "rcu.h"
+#include "spare.h"
 #include "tree.h"
 #include "wlock.h"
 
@@ -69,6 +70,8 @@ struct strata_store {
 	_Atomic unsigned pressure_looks;    /* wished for; 0: nobody looks */
 	uint32_t *dying; /* indices of segments to be buried after unlock */
 	size_t nr_dying, max_dying;
+	struct strata__spare spare;
+	bool wants_spare; /* the next reclaim may keep one */
 };
 
 /* A thread, as cheaply as can be told. */
@@ -173,8 +176,10 @@ int strata__recover(struct strata_store *store);
  * dying list of the handle. Returns bytes freed; what is kept is told by the
  * counters. STRATA_ENOTSUP: nothing was done. */
 int strata__reclaim(struct strata_store *store, uint64_t *ret_freed);
+/* The same state. A spare that was kept is doomed. */
+void strata__spare_give_up(struct strata_store *store);
 /* Under the writer lock, dirty, rarely: finishes what dead builders and buriers
- * of segments left. Returns the bytes given back. */
+ * of segments left, and gives up spares. Returns the bytes given back. */
 uint64_t strata__sweep_segments(struct strata_store *store);
 /* Under the writer lock, dirty, after that refusal for want of room, which stays
  * told: sweeps, reclaims, shrinks the pools. Returns the bytes that are free

@@ -1366,7 +1366,8 @@ STRATA_API int strata_locate(struct strata_reader *reader,
 
 /** Whether something of the store is in use. */
 enum strata_life {
-	STRATA_LIFE_BUILDING = 1, /**< a region that somebody fills */
+	/** a region that somebody fills, or pages kept for the next one */
+	STRATA_LIFE_BUILDING = 1,
 	STRATA_LIFE_LIVE = 2,
 	STRATA_LIFE_RETIRED = 3, /**< replaced; older versions may be read */
 	STRATA_LIFE_DYING = 4    /**< a region that is being given back */

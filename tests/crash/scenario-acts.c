@@ -140,6 +140,16 @@ prepare_large_file(void)
 	contents_file(LARGE, *contents_before + 1);
 }
 
+/* The region of before is kept for the one that comes. */
+void
+prepare_spare(void)
+{
+	prepare_large_file();
+	contents_file(LARGE, *contents_before);
+	act_reload_large();
+	contents_file(LARGE, *contents_before + 1);
+}
+
 void
 act_reload_large(void)
 {

@@ -61,6 +61,12 @@ static const struct scenario hybrid_large = {
 	.passes = "install.collapsed",
 	.companies = PINNED,
 };
+static const struct scenario reload_spare = {
+	PLAY("reload into a spare", prepare_spare, act_reload_large,
+	     judge_large),
+	.passes = "spare.take.dimension",
+	.companies = PINNED | KILLED,
+};
 static const struct scenario shrink = {
 	PLAY("remove and gc", prepare_large, act_shrink, judge_unchanged),
 	.passes = "pool.shrink.truncated",
@@ -103,6 +109,7 @@ const struct scenario *const scenarios[] = {
 	&reload,
 	&reload_large,
 	&hybrid_large,
+	&reload_spare,
 	&shrink,
 	&commit,
 	&reclaim,

@@ -22,6 +22,7 @@ void prepare_due(void);
 void prepare_unloaded(void);
 void prepare_large_file(void);
 void prepare_large_hybrid(void);
+void prepare_spare(void);
 void prepare_loaded(void);
 void prepare_contended(void);
 void prepare_protos(void);
