@@ -25,7 +25,7 @@ const struct figure store_figures[] = {
 {"pool_bytes", AT(pool_bytes), "strata_pool_bytes", NULL,
  "Bytes of the pools as they have grown, used or not.", 0},
 {"region_bytes", AT(region_bytes), "strata_region_bytes", NULL,
- "Bytes of regions, from those being built to those being given back.", 0},
+ "Bytes of regions, from building to giving back, with one kept for re-use.", 0},
 {"held", AT(held), "strata_held_bytes", NULL,
  "Bytes reserved, without free blocks: the pressure is their share.", 0},
 {"large_page_bytes", AT(large_page_bytes), "strata_large_page_bytes", NULL,

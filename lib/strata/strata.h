@@ -1141,7 +1141,8 @@ struct strata_stats {
 	uint64_t fixed_bytes;
 	/** Bytes of the pools as they have grown, used or not. */
 	uint64_t pool_bytes;
-	/** Bytes of regions, from those being built to those being given back. */
+	/** Bytes of regions, from building to giving back, with one kept for
+	 *  re-use. */
 	uint64_t region_bytes;
 	/** The threshold of the limit that is passed. */
 	enum strata_pressure pressure;
