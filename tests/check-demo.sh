@@ -10,11 +10,22 @@ demo=$top_builddir/tools/demo
 store=torn-$$
 proto=99
 
-# reader EXPECTED-STATUS: one reader of one dimension, for a second.
+# sections: how many the reader has begun
+sections() {
+	"$STRATA" readers "$store" --json |
+		sed -n 's/^.*"sections": \([0-9]*\).*$/\1/p' | head -n 1
+}
+
+# reader EXPECTED-STATUS WHAT: one reader of one dimension, until two of its
+# sections are over.
 reader() {
 	"$demo/demo-reader" "$store" 1 2 "$proto" >"$out" 2>"$err" &
 	pid=$!
-	sleep 1
+	looks=0
+	until begun=$(sections) && test "${begun:-0}" -ge 3; do
+		looks=$((looks + 1))
+		test "$looks" -lt 2000 || fail "$2: the reader does not read"
+	done
 	kill -TERM "$pid"
 	status=0
 	wait "$pid" || status=$?
