@@ -271,8 +271,9 @@ build_foreign() {
 # emulate PORT: each program becomes a script that starts it under qemu, so that
 # whoever executes one, by whatever way, need not know.
 emulate() {
-	find "$work/$1/build/tests" "$work/$1/build/tools" -type f -perm -u+x \
-		! -name '*.bin' | while IFS= read -r program
+	find "$work/$1/build/docs" "$work/$1/build/tests" \
+		"$work/$1/build/tools" -type f -perm -u+x ! -name '*.bin' |
+		while IFS= read -r program
 	do
 		test "$(head -c 4 "$program" | tail -c 3)" = ELF || continue
 		mv "$program" "$program.bin"
