@@ -322,6 +322,7 @@ unfit() {
 	aarch64 | riscv64 | s390x)
 		cat <<-END
 		check-install.sh it starts what it has linked, of another machine
+		check-model.sh spin's programs are for this machine, and models for none
 		check-readpath.sh strace and valgrind would look at qemu
 		forked qemu 7.2 leaves MADV_DONTFORK and MADV_WIPEONFORK undone
 		forked-writer qemu 7.2 leaves MADV_DONTFORK undone
@@ -352,6 +353,7 @@ tests() {
 	STRATA_UNFIT=$work/$1/unfit PATH=$work/$1/bin:$PATH \
 	LIBRARY_PATH=$work/$1/usr/lib \
 	STRATA_TEST_LENGTH=${TEST_LENGTH:-short} make -k -j"$jobs" check \
+		TEST_TIMEOUT=1200 \
 		LOG_COMPILER="$work/$1/start" SH_LOG_COMPILER="$work/$1/start"
 }
 

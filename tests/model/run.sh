@@ -78,7 +78,7 @@ holds() {
 	printf '%-10s %-42s %10s states  depth %6s  %6s s\n' "$2" "$3" \
 		"$(number ' *\([0-9]*\) states, stored.*')" \
 		"$(number '.*depth reached \([0-9]*\),.*')" \
-		"$(number '.*elapsed time \([0-9.]*\) sec.*')"
+		"$(number '.*elapsed time \([0-9.e+]*\) sec.*')"
 	nr_held=$((nr_held + 1))
 }
 
