@@ -54,6 +54,9 @@ valgrind --tool=callgrind --callgrind-out-file=/dev/null true \
 # Of what the programs are for, which need not be this machine with its libc.
 libc=$(printf '#include <features.h>\nglibc __GLIBC__.__GLIBC_MINOR__\n' |
 	$CC -E -P - 2>/dev/null | sed -n 's/ *\. */./;$p')
+case $libc in
+*__GLIBC__*) libc='other libc' ;;
+esac
 build="$($CC -dumpmachine | sed 's/-.*//'); $($CC --version | sed "1s,^[^ ]* (,gcc (,;1q"); $CFLAGS; $libc"
 known=$(sed -n 's/^# build: //p' "$FIGURES")
 if test "$RECORD" != yes && test "$build" != "$known"; then
