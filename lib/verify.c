@@ -137,10 +137,18 @@ find_image(struct verify *verify, const struct strata__dimnode *node)
 static void
 visit_region(struct verify *verify, const struct strata__dimnode *node)
 {
+	struct strata__space *space = &verify->store->space;
 	struct strata__segment *segment =
-		&strata__segments(&verify->store->space)[node->region - 1];
+		&strata__segments(space)[node->region - 1];
 
 	verify->report.regions++;
+	/* Who looks through the table stops there. */
+	if (node->region >
+	    strata__count(&space->catalog->counters.segments_high))
+		wrong(verify,
+		      "region %u is behind the end that the store counts for "
+		      "its regions",
+		      node->region - 1);
 	if (!first_visit(verify->reached_segments, node->region - 1))
 		wrong(verify, "region %u is reached twice", node->region - 1);
 	if (atomic_load_explicit(&segment->record.generation,
@@ -309,8 +317,9 @@ check_segments(struct verify *verify)
 {
 	struct strata__space *space = &verify->store->space;
 	struct strata__segment *segments = strata__segments(space);
-	uint64_t next = strata__count(
-		&space->catalog->counters.next_generation);
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t next = strata__count(&counters->next_generation);
+	uint64_t end = strata__count(&counters->segments_high);
 	uint64_t bytes = 0;
 
 	for (uint32_t i = 0; i < space->geometry->nr_segments; i++) {
@@ -332,6 +341,11 @@ check_segments(struct verify *verify)
 			wrong(verify,
 			      "region %u is %sreached, but its state is %u", i,
 			      reached ? "" : "not ", state);
+		if (state != STRATA_FREE && !reached && i >= end)
+			wrong(verify,
+			      "region %u is behind the end that the store "
+			      "counts for its regions",
+			      i);
 	}
 	return bytes;
 }

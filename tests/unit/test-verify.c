@@ -491,6 +491,8 @@ Test(verify, finds_counters_that_are_wrong)
 			     "bytes of regions, but has");
 	expect_count_checked(&counters->reserved, 4096,
 			     "bytes reserved, but has");
+	expect_count_checked(&counters->segments_high, (uint64_t)0 - 1,
+			     "behind the end");
 	expect_count_checked(&counters->limit, (uint64_t)0 - 15 * MIB,
 			     "above the limit");
 }
