@@ -41,7 +41,7 @@ misused '0.1 to 60 seconds' top "$store" --interval=61
 #
 reading=$top_builddir/tests/stress/.libs/readpath
 test -x "$reading" || reading=$top_builddir/tests/stress/readpath
-"$reading" 4000000000 >"$work/read" 2>&1 &
+"$reading" 4000000000 calls >"$work/read" 2>&1 &
 reader=$!
 begun=$(date +%s)
 # Until it has noted six lookups, as it reads.
