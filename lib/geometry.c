@@ -254,9 +254,8 @@ place_hints(struct strata__geometry *g)
 }
 
 /*
- * Pools lie at multiples of 2 MiB, so that their pages can be large. Their first
- * blocks fall into the same sets of the cache; those behind them are spread by
- * odd numbers of lines.
+ * Pools lie at distances of odd numbers of pages: at powers of two, equal
+ * blocks of all classes would fall into the same sets of the cache.
  * The region area is twice as large as all regions together may be, so that a
  * large one finds a place between small ones; addresses cost nothing.
  */
@@ -267,11 +266,11 @@ place_window(struct strata__geometry *g)
 	uint32_t i;
 
 	for (i = 0; i < g->nr_classes; i++) {
-		g->classes[i].place = at;
 		/* At least one page between them is never mapped. */
-		at = strata__round_up(
-			at + g->classes[i].map_size + STRATA_PAGE,
-			STRATA_LARGE_PAGE);
+		uint64_t pages = g->classes[i].map_size / STRATA_PAGE + 1;
+
+		g->classes[i].place = at;
+		at += (pages | 1) * STRATA_PAGE;
 	}
 	g->region_base = strata__round_up(at, REGION_ALIGN);
 	g->region_size = strata__round_up(2 * g->max_limit, REGION_ALIGN);

@@ -51,30 +51,12 @@ forget_populated(struct strata__space *space, uint32_t class_, uint64_t from,
 			~(UINT64_C(1) << step % 64);
 }
 
-/*
- * A pool of small pages is more than the translations that a processor keeps:
- * contents of 16 KiB in turn were copied at half the speed. Done by whoever
- * writes to a step first, and a matter of speed only: where the kernel cannot,
- * or has no memory that hangs together, the pages stay small.
- */
-static void
-enlarge_pages(const struct strata__space *space, char *at, uint64_t size)
-{
-	uint64_t bytes;
-
-	if (space->geometry->huge_pages == STRATA_HUGE_NEVER ||
-	    ((uintptr_t)at & (STRATA_LARGE_PAGE - 1)) != 0)
-		return; /* or a pool of a store that was made before */
-	(void)strata__os_collapse(at, size, &bytes);
-}
-
 static void
 populate_step(struct strata__space *space, uint32_t class_, uint64_t step)
 {
 	const struct strata__class *class = strata__class_of(space, class_);
 	uint64_t bit = UINT64_C(1) << step % 64;
 	uint64_t from = step * STRATA_POOL_STEP, to;
-	char *at = space->window + class->place + from;
 
 	if ((space->populated[class_][step / 64] & bit) != 0)
 		return;
@@ -84,8 +66,7 @@ populate_step(struct strata__space *space, uint32_t class_, uint64_t step)
 		strata__count(&strata__counters_of(space, class_)->grown));
 	if (to > from + STRATA_POOL_STEP)
 		to = from + STRATA_POOL_STEP;
-	enlarge_pages(space, at, to - from);
-	strata__os_populate(at, to - from);
+	strata__os_populate(space->window + class->place + from, to - from);
 }
 
 /* The first write of this process to a page costs a fault, even where the page

@@ -244,12 +244,10 @@ struct strata_pool_config {
  * them sooner, too; but not while many processes wait for the CPUs, since the
  * kernel has to wait for all of these to make one. The tail below 2 MiB keeps
  * small pages.
- * Pools get them, too, where they can be had: a commit that first uses a part of
- * 2 MiB makes them, and may wait for the kernel to find memory for it.
  */
 enum strata_huge_pages {
 	STRATA_HUGE_AUTO = 0, /**< try, go on without */
-	STRATA_HUGE_NEVER = 1, /**< neither regions nor pools */
+	STRATA_HUGE_NEVER = 1,
 	/** what cannot be had is STRATA_ENOTSUP of load, reload, crystallize */
 	STRATA_HUGE_REQUIRE = 2
 };

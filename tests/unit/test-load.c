@@ -735,50 +735,6 @@ Test(load, required_large_pages_are_there_or_it_is_refused)
 	expect_nothing(folder_files(false));
 }
 
-/* Bytes of the pool of nodes that this process has mapped by large pages. */
-static uint64_t
-pool_in_large_pages(void)
-{
-	const struct strata__space *space = &store->space;
-	uint64_t place = (uintptr_t)strata__at(
-		space, space->geometry->classes[0].place);
-	FILE *maps = fopen("/proc/self/smaps", "re");
-	unsigned long at, to, from = 0, kib = 0;
-	char line[512];
-
-	cr_assert_not_null(maps);
-	while (fgets(line, sizeof(line), maps) != NULL) {
-		if (sscanf(line, "%lx-%lx", &at, &to) == 2)
-			from = at;
-		if (from == place &&
-		    sscanf(line, "ShmemPmdMapped: %lu", &kib) == 1)
-			break;
-	}
-	fclose(maps);
-	return kib * 1024;
-}
-
-Test(load, pools_get_large_pages_where_they_can_be_had)
-{
-	bool can = large_pages_can_be_had();
-	struct strata_config config = store_config(32 * MIB);
-
-	for (int i = 0; i < 50; i++) {
-		store_again(&config);
-		put(1, 0, 'a', 100);
-		if (!can || pool_in_large_pages() != 0)
-			break;
-	}
-	if (can)
-		cr_expect_eq(pool_in_large_pages(), 2 * MIB, "the first step");
-	cr_expect(has(1, 0, 'a', 100));
-	config.huge_pages = STRATA_HUGE_NEVER;
-	store_again(&config);
-	put(1, 0, 'a', 100);
-	cr_expect_eq(pool_in_large_pages(), 0);
-	expect_clean();
-}
-
 static int
 no_large_page(const char *call)
 {
