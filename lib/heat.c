@@ -42,6 +42,16 @@ next_step(uint32_t step, uint64_t elapsed_ns)
 	return step > 0 ? step : 1;
 }
 
+/* Who enters sections and looks nothing up shall not go the slow way for ever. */
+static void
+unmark_idle(struct strata_reader *reader, uint64_t sections)
+{
+	if (sections - reader->marked_at < SECTIONS_MAX)
+		return;
+	reader->slow &= (uint8_t)~STRATA_SLOW_SAMPLED;
+	strata__reader_ways(reader);
+}
+
 void
 strata__heat_section(struct strata_reader *reader, uint64_t sections)
 {
@@ -51,9 +61,14 @@ strata__heat_section(struct strata_reader *reader, uint64_t sections)
 	reader->sample_step = next_step(
 		reader->sample_step > 0 ? reader->sample_step : 1, elapsed);
 	reader->sample_at = sections + reader->sample_step;
-	if (elapsed < PERIOD_NS || (reader->slow & STRATA_SLOW_SAMPLED) != 0)
+	if ((reader->slow & STRATA_SLOW_SAMPLED) != 0) {
+		unmark_idle(reader, sections);
+		return;
+	}
+	if (elapsed < PERIOD_NS)
 		return;
 	reader->sampled_ns = now;
+	reader->marked_at = sections;
 	reader->sample_skip = (uint8_t)((sections ^ now >> 10) *
 						UINT64_C(0x9e3779b97f4a7c15) >>
 					60) %

@@ -92,6 +92,15 @@ _Static_assert(sizeof(struct strata_reader) == 128, "two lines");
 _Static_assert(offsetof(struct strata_reader, window) == 0 &&
 		       offsetof(struct strata_reader, way) == 8,
 	       "what programs look at, whatever they were compiled with");
+#define handle_has(member, at) (offsetof(struct strata_reader, member) == (at))
+_Static_assert(STRATA_INLINE_ABI == 1 && handle_has(idle_way, 12) &&
+		       handle_has(hot, 16) && handle_has(slot, 24) &&
+		       handle_has(pin, 32) && handle_has(top, 40) &&
+		       handle_has(epoch, 48) && handle_has(sample_at, 56) &&
+		       handle_has(thread, 64) &&
+		       offsetof(struct strata_entry, flags) == 56,
+	       "what programs of that number look at");
+#undef handle_has
 
 #define STRATA_PAGE_READERS (STRATA_PAGE / sizeof(struct strata_reader))
 

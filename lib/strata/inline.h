@@ -99,7 +99,8 @@ struct strata_reader {
 	struct strata__chunk *chunk;
 	uint64_t sampled_ns;
 	uint32_t sample_step, nr_samples;
-	uint64_t unused[2];
+	uint64_t marked_at; /* section in which heat.c wanted a lookup */
+	uint64_t unused;
 };
 
 /*
@@ -149,16 +150,17 @@ strata__inline_acquire_fence(void)
 #define STRATA__LIKELY(x)   __builtin_expect(!!(x), 1)
 #define STRATA__UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* A thread, as cheaply as can be told. */
+/* A thread, as cheaply as can be told. Volatile: a fiber may be another thread's
+ * behind any call, and compilers would keep what it was before. */
 static inline void *
 strata__inline_thread(void)
 {
 	void *self;
 
 #if defined(__x86_64__)
-	__asm__("mov %%fs:0, %0" : "=r"(self));
+	__asm__ volatile("mov %%fs:0, %0" : "=r"(self));
 #elif defined(__aarch64__)
-	__asm__("mrs %0, tpidr_el0" : "=r"(self));
+	__asm__ volatile("mrs %0, tpidr_el0" : "=r"(self));
 #else
 	self = (void *)pthread_self();
 #endif
@@ -308,7 +310,7 @@ strata__inline_near(const struct strata_reader *reader, uint32_t dimension,
 		return 0;
 	slot = ((const uint64_t *)(const void *)reader->top)[dimension];
 	*ret_node = slot;
-	return STRATA__LIKELY((slot & STRATA__REF_HEIGHT) == 0);
+	return STRATA__LIKELY((slot & STRATA__REF_HEIGHT) == 0) ? 1 : 0;
 }
 
 /*

@@ -133,6 +133,21 @@ Test(heat, who_becomes_slow_is_looked_at_again_and_again)
 }
 
 /* Over the lookups of sections that are all alike, not the first ones only. */
+Test(heat, who_looks_nothing_up_goes_the_usual_way_again)
+{
+	let_time_pass(UINT64_C(1) << 40);
+	must(strata_read_lock(reader));
+	must(strata_read_unlock(reader));
+	cr_expect_neq(reader->slow & STRATA_SLOW_SAMPLED, 0);
+	for (unsigned i = 0; i < 3000; i++) {
+		reader->sampled_ns = strata__os_realtime_coarse_ns();
+		must(strata_read_lock(reader));
+		must(strata_read_unlock(reader));
+	}
+	cr_expect_eq(reader->slow & STRATA_SLOW_SAMPLED, 0);
+	cr_expect_eq(reader->way, STRATA__WAY_LOCK);
+}
+
 Test(heat, chance_picks_the_lookup)
 {
 	const struct strata_entry *entry;
