@@ -3,6 +3,7 @@
 /* A region that nobody needs is kept for the next one. */
 #include "spare.h"
 
+#include <errno.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -221,6 +222,16 @@ hold(struct strata__space *space, struct strata__building *building)
 	return err;
 }
 
+/* Where the end is inside a large page the kernel has to split that; it cannot
+ * while anybody has a reference to a part of it, and then keeps all. */
+static bool
+is_within(int fd, uint64_t size)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (uint64_t)st.st_blocks * 512 <= size;
+}
+
 /* It becomes as long as its image needs. The file first: it is never larger
  * than what is charged for it. */
 static int
@@ -233,6 +244,8 @@ cut(struct strata__space *space, struct strata__segment *entry,
 	if (more == 0)
 		return 0;
 	err = strata__os_truncate(building->fd, building->size);
+	if (err == 0 && !is_within(building->fd, building->size))
+		err = -EBUSY;
 	if (err != 0)
 		return err;
 	entry_word(&entry->size, building->size);
