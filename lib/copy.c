@@ -245,18 +245,13 @@ copy_layer(struct strata__look *look, void *arg)
 static int
 begin(struct strata_store *store, uint32_t dimension, uint32_t layer)
 {
-	int ret;
-
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
 	if (dimension - 1 >= STRATA_DIMENSION_MAX || layer > STRATA_LAYER_MAX)
 		return strata__fail(STRATA_EINVAL,
 				    "dimensions are 1 to %u, layers 0 to %u",
 				    STRATA_DIMENSION_MAX, STRATA_LAYER_MAX);
-	pthread_mutex_lock(&store->space.map_mutex);
-	ret = strata__folder_mend(&store->space.folder);
-	pthread_mutex_unlock(&store->space.map_mutex);
-	return ret;
+	return strata__space_mend_folder(&store->space);
 }
 
 int

@@ -44,6 +44,18 @@ map_unlock(struct strata__space *space, const sigset_t *signals)
 	strata__os_signals_restore(signals);
 }
 
+int
+strata__space_mend_folder(struct strata__space *space)
+{
+	sigset_t signals;
+	int ret;
+
+	map_lock(space, &signals);
+	ret = strata__folder_mend(&space->folder);
+	map_unlock(space, &signals);
+	return ret;
+}
+
 /**** one region ****/
 
 /* An entry of the segment table, as it was at one look. */
@@ -99,7 +111,8 @@ segment_still(const struct strata__segment *segment, const struct look *look)
 }
 
 /* Back to mere addresses. If that fails what is mapped there is a file that is
- * empty by now: harmless, and the next region at this place replaces it. */
+ * empty by now, or another life's: nobody follows it, and the next region at this
+ * place replaces it. */
 static void
 region_unmap(struct strata__space *space, uint64_t place, uint64_t size)
 {
@@ -170,8 +183,10 @@ region_open(const struct strata__space *space, const struct look *look,
 	return 0;
 }
 
+/* -ESTALE, untold: it is another one by now. */
 static int
-region_map(struct strata__space *space, const struct look *look)
+region_map(struct strata__space *space, const struct strata__segment *segment,
+	   const struct look *look)
 {
 	char *at = space->window + look->place;
 	int code, fd = -1;
@@ -182,6 +197,12 @@ region_map(struct strata__space *space, const struct look *look)
 	if (code != 0)
 		return code;
 	STRATA_TESTPOINT("space.region-opened");
+	/* The file says nothing of the place: a look that is half of the life
+	 * before must not cover what another thread reads. */
+	if (!segment_still(segment, look)) {
+		close(fd);
+		return -ESTALE;
+	}
 	code = strata__os_map_at(at, look->size, fd, /* writable= */ false);
 	if (code != 0)
 		code = strata__fail_errno(-code, "mmap of %" PRIu64 " bytes",
@@ -380,7 +401,9 @@ refresh_map(struct strata__space *space, uint32_t i)
 		return 0;
 	code = mappings_make(space, i);
 	if (code == 0)
-		code = region_map(space, &look);
+		code = region_map(space, segment, &look);
+	if (code == -ESTALE)
+		return 0;
 	if (code == 0)
 		forget_overlapped(space, &look);
 	if (!segment_still(segment, &look)) {
@@ -597,7 +620,7 @@ is_in(const struct strata__segment *segment, uint32_t index, uint64_t ref,
 	struct look look;
 
 	if (!segment_look(segment, index, &look) || ref < look.place ||
-	    ref - look.place >= look.size)
+	    ref - look.place >= look.size || !segment_still(segment, &look))
 		return false;
 	*ret_generation = look.generation;
 	return true;

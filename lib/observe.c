@@ -247,8 +247,9 @@ region_file(struct strata__look *look, uint32_t index, uint64_t generation)
 	return code;
 }
 
-/* A generation is never used twice, and its file never filled again; so what
- * was copied is right, or the entry says that it was being given back. */
+/* A generation is never used twice, and its file not filled again before the
+ * entry says so (spare.c); so what was copied is right, or the entry says that it
+ * was being given back. */
 int
 strata__look_region(struct strata__look *look, uint32_t index,
 		    uint64_t generation, uint64_t ref, void *buffer,

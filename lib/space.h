@@ -237,6 +237,8 @@ int strata__space_peek(const struct strata__folder *folder, const char *name,
  * the others are mapped. Thread-safe. Does nothing when nothing is new, unless
  * some could not be mapped before and retry is set. */
 int strata__space_refresh(struct strata__space *space, bool retry);
+/* strata__folder_mend(), for threads that have no other lock. */
+int strata__space_mend_folder(struct strata__space *space);
 /* For who maps regions as they are met: some of those that were not met yet; all
  * that could be mapped are when mapped_epoch is not 0 any more. Thread-safe. */
 void strata__space_map_more(struct strata__space *space);

@@ -34,7 +34,10 @@
  * Do not use one reader in two threads at a time (hand-over is fine if it
  * synchronises), nor a thread's reader from its signal handlers: give the
  * handler a reader of its own, opened beforehand. Do not commit inside a read
- * section of the same thread and expect the section to see it: it will not.
+ * section of the same thread and expect the section to see it: it will not. Do
+ * not hand content to the kernel for longer than the section lasts (vmsplice(2),
+ * MSG_ZEROCOPY): the pages are filled again. Do not cancel a thread that is in a
+ * call.
  *
  * ERRORS. Functions return 0 or a negative enum strata_error (or -errno for
  * what the system refused); results leave through ret_ parameters, which are
