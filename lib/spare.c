@@ -238,6 +238,7 @@ static int
 cut(struct strata__space *space, struct strata__segment *entry,
     const struct strata__building *building)
 {
+	static const char zeroes[STRATA_PAGE];
 	uint64_t more = strata__count(&entry->size) - building->size;
 	int err;
 
@@ -246,6 +247,10 @@ cut(struct strata__space *space, struct strata__segment *entry,
 	err = strata__os_truncate(building->fd, building->size);
 	if (err == 0 && !is_within(building->fd, building->size))
 		err = -EBUSY;
+	/* Where its last page will be is something that anybody has put. */
+	if (err == 0)
+		err = strata__os_pwrite(building->fd, zeroes, sizeof(zeroes),
+					building->size - sizeof(zeroes));
 	if (err != 0)
 		return err;
 	entry_word(&entry->size, building->size);
@@ -291,10 +296,15 @@ strata__spare_take(struct strata__space *space,
 	uint64_t size = strata__count(&entry->size);
 	bool taken;
 
-	/* Cutting off more than half of it would waste what was kept. */
+	/* Cutting is done under the writer lock: not much of it. */
 	if (!is_spare(space, spare) || image_size > size ||
 	    strata__segtab_segment_size(image_size) > size ||
-	    strata__segtab_segment_size(image_size) < size / 2)
+	    strata__segtab_segment_size(image_size) < size - size / 4)
+		return false;
+	if (space->geometry->huge_pages != STRATA_HUGE_NEVER &&
+	    image_size / STRATA_LARGE_PAGE >
+		    atomic_load_explicit(&entry->large_pages,
+					 memory_order_relaxed))
 		return false;
 	building.size = strata__segtab_segment_size(image_size);
 	building.place = strata__count(&entry->place);
