@@ -108,6 +108,12 @@ make_large(struct strata_store *store, const char *what,
 	return 0;
 }
 
+static uint64_t
+map_size(const struct strata__built *built)
+{
+	return strata__round_up(built->building.image_size, STRATA_PAGE);
+}
+
 int
 strata__built_open(struct strata_store *store, const char *what,
 		   struct strata__built *built)
@@ -123,13 +129,14 @@ strata__built_open(struct strata_store *store, const char *what,
 	if (err != 0)
 		return strata__fail_errno(-err, "cannot map a new region");
 	built->target.map = map;
+	/* A child of a fork would keep it, and with it a way to write to what is
+	 * published later. */
+	err = strata__os_no_fork(map, map_size(built));
+	if (err != 0)
+		return strata__fail_errno(-err, "cannot keep a new region from "
+						"children");
+	strata__os_no_dump(map, map_size(built));
 	return make_large(store, what, built);
-}
-
-static uint64_t
-map_size(const struct strata__built *built)
-{
-	return strata__round_up(built->building.image_size, STRATA_PAGE);
 }
 
 int
