@@ -39,7 +39,7 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 	reserved = strata__count(&counters->reserved);
 	ret = strata__reclaim(store, &report.reclaimed);
 	strata__sweep_segments(store);
-	report.segments = strata__segtab_sweep(&store->space);
+	(void)strata__segtab_sweep(&store->space, &report.segments);
 	strata__pool_shrink(&store->space);
 	/* Buries what was doomed; what it gives back counts. */
 	strata__write_end(store);

@@ -252,11 +252,15 @@ strata__recover(struct strata_store *store)
 		strata__retired_rebuild(space);
 		strata__segtab_recount(space);
 		strata__sweep_segments(store);
-		strata__segtab_sweep(space);
+		/* What has a name and no entry would be in memory, uncounted:
+		 * who cannot look for it leaves that to the next. */
+		ret = strata__segtab_sweep(space, NULL);
 		strata__segtab_recount(space);
 		reserved_recount(space);
 		history_mend(&recovery);
-		strata__count_add(&space->catalog->counters.recoveries, 1);
+		if (ret == 0)
+			strata__count_add(
+				&space->catalog->counters.recoveries, 1);
 		STRATA_TESTPOINT("recover.rebuilt");
 	}
 	recovery_fini(&recovery);

@@ -742,41 +742,62 @@ parse_name(const struct strata__space *space, const char *file, uint64_t *ret)
 	return errno == 0 && strcmp(file, name) == 0;
 }
 
+/* Is it we who cannot look, or is there nothing for us to see? */
 static bool
-sweep_file(struct strata__space *space, uint64_t generation)
+is_our_want(int code)
 {
-	bool gone = false;
-	int fd;
-
-	if (is_entered(space, generation) ||
-	    open_region(space, generation, /* writable= */ true, &fd) != 0)
-		return false;
-	if (!is_at_work(fd))
-		gone = destroy_file(space, generation, fd);
-	close(fd);
-	return gone;
+	return code == -EMFILE || code == -ENFILE || code == -ENOMEM;
 }
 
-uint64_t
-strata__segtab_sweep(struct strata__space *space)
+static int
+sweep_file(struct strata__space *space, uint64_t generation, uint64_t *nr)
+{
+	int fd, code;
+
+	if (is_entered(space, generation))
+		return 0;
+	code = open_region(space, generation, /* writable= */ true, &fd);
+	if (code != 0)
+		return is_our_want(code) ? code : 0;
+	if (!is_at_work(fd))
+		*nr += destroy_file(space, generation, fd);
+	close(fd);
+	return 0;
+}
+
+static int
+sweep_folder(struct strata__space *space, DIR *dir, uint64_t *nr)
 {
 	const struct dirent *file;
-	uint64_t generation, nr = 0;
-	DIR *dir;
-	int fd;
+	uint64_t generation;
+	int code = 0;
+
+	while (code == 0 && (file = readdir(dir)) != NULL)
+		if (parse_name(space, file->d_name, &generation))
+			code = sweep_file(space, generation, nr);
+	return code;
+}
+
+int
+strata__segtab_sweep(struct strata__space *space, uint64_t *ret_nr)
+{
+	uint64_t nr = 0;
+	DIR *dir = NULL;
+	int fd, code;
 
 	fd = openat(space->folder.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return 0;
-	dir = fdopendir(fd);
-	if (dir == NULL) {
+	if (fd >= 0)
+		dir = fdopendir(fd);
+	code = dir != NULL ? sweep_folder(space, dir, &nr) : -errno;
+	if (dir != NULL)
+		closedir(dir);
+	else if (fd >= 0)
 		close(fd);
+	if (ret_nr != NULL)
+		*ret_nr = nr;
+	if (!is_our_want(code))
 		return 0;
-	}
-	while ((file = readdir(dir)) != NULL)
-		if (parse_name(space, file->d_name, &generation) &&
-		    sweep_file(space, generation))
-			nr++;
-	closedir(dir);
-	return nr;
+	return strata__fail_errno(-code, "cannot look for what a dead writer "
+					 "left in %s",
+				  space->folder.path);
 }

@@ -74,7 +74,8 @@ bool strata__segtab_is_held(struct strata__space *space, uint32_t index);
  * next_generation above all that the table has. */
 void strata__segtab_recount(struct strata__space *space);
 /* Removes files of this store's regions that no entry names and whose lock is
- * free; returns how many. Under the writer lock. */
-uint64_t strata__segtab_sweep(struct strata__space *space);
+ * free; ret_nr (or NULL): how many. Under the writer lock. Tells -EMFILE, -ENFILE,
+ * -ENOMEM: then there may be more. */
+int strata__segtab_sweep(struct strata__space *space, uint64_t *ret_nr);
 
 #endif
