@@ -416,7 +416,9 @@ strata__deed_finish(struct strata__space *space, uint64_t version)
 
 	if (noted == 0)
 		return;
-	if (noted <= version && counter != NULL)
+	/* One of another version was never committed, and whoever recovered
+	 * did not know of it. */
+	if (noted == version && counter != NULL)
 		strata__count_max(counter, strata__count(&deed->after));
 	STRATA_TESTPOINT("edit.deed.counted");
 	/* Release, against the compiler: who dies in between has counted. */
