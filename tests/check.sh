@@ -72,8 +72,9 @@ stage_gcc() {
 	make -j"$jobs" check
 }
 
+# What clang warns of it sees before it optimises.
 stage_clang() {
-	build clang CC=clang --disable-static
+	build clang CC=clang CFLAGS='-g -O0' --disable-static
 }
 
 # A leak does not fail a Criterion test, nor does an error in a child of a test
