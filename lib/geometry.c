@@ -68,16 +68,20 @@ plan_limits(const struct strata_config *config, struct strata__geometry *g)
 	if (limit < STRATA_LIMIT_MIN || limit > MAX_LIMIT_MAX)
 		return strata__fail(STRATA_EINVAL,
 				    "a limit of %" PRIu64
-				    " bytes is not in %" PRIu64 " to %" PRIu64,
-				    limit, STRATA_LIMIT_MIN, MAX_LIMIT_MAX);
+				    " bytes: %" PRIu64 " MiB are the least, "
+				    "%" PRIu64 " TiB the most",
+				    limit, STRATA_LIMIT_MIN >> 20,
+				    MAX_LIMIT_MAX >> 40);
 	if (max_limit == 0)
 		max_limit =
 			limit < MAX_LIMIT_MAX / 4 ? 4 * limit : MAX_LIMIT_MAX;
 	if (max_limit < limit || max_limit > MAX_LIMIT_MAX)
 		return strata__fail(STRATA_EINVAL,
 				    "a largest limit of %" PRIu64
-				    " bytes is not in %" PRIu64 " to %" PRIu64,
-				    max_limit, limit, MAX_LIMIT_MAX);
+				    " bytes: the limit itself, %" PRIu64
+				    " bytes, is the least, %" PRIu64
+				    " TiB the most",
+				    max_limit, limit, MAX_LIMIT_MAX >> 40);
 	g->first_limit = limit & ~(STRATA_PAGE - 1);
 	g->max_limit = max_limit & ~(STRATA_PAGE - 1);
 	return 0;
