@@ -197,6 +197,8 @@ strata__write_end(struct strata_store *store)
 	lock_give(store);
 	if (nr_dying != 0)
 		bury(store, dying, nr_dying);
+	else
+		free(dying); /* there was room for one that is a spare now */
 }
 
 /**** one change at a time ****/
