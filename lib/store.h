@@ -118,7 +118,7 @@ struct strata__reader_page {
 static inline uint64_t
 strata__reader_root(const struct strata_reader *reader)
 {
-	return (uint64_t)(reader->top - reader->window);
+	return (uintptr_t)reader->top - (uintptr_t)reader->window;
 }
 
 /* To be called when slow, nested or full_fence has changed, or a section has

@@ -259,8 +259,10 @@ strata__inline_begin(struct strata_reader *reader, uint64_t pin, uint64_t root)
 	/* Behind the thread, where that is another one (lock_handed_over in
 	 * reader.c): a fork hands over the sections of its own thread. */
 	__atomic_store_n(&reader->pin, pin, __ATOMIC_RELAXED);
-	/* No atomics from here on: compilers forget what they know. */
-	reader->top = reader->window + root;
+	/* No atomics from here on: compilers forget what they know. By numbers:
+	 * a damaged root may lead anywhere, and is looked at later. */
+	reader->top = (const char *)((uintptr_t)reader->window +
+				     (uintptr_t)root);
 	reader->way = STRATA__LIKELY((root & STRATA__REF_HEIGHT) == 0)
 			      ? STRATA__WAY_READ
 			      : STRATA__WAY_CALL;
