@@ -30,6 +30,8 @@ if test -f "$outside" && test -z "${STRATA_MANIFEST:-}"; then
 fi
 
 jobs=$(getconf _NPROCESSORS_ONLN)
+# Many tests wait for something most of the time.
+tests=$((jobs + 1))
 shm_dir=/dev/shm
 nr_stages=5
 stage=0
@@ -69,7 +71,7 @@ build() {
 
 stage_gcc() {
 	build gcc CC=gcc &&
-	make -j"$jobs" check
+	make -j"$tests" check
 }
 
 # What clang warns of it sees before it optimises.
@@ -87,7 +89,7 @@ stage_asan() {
 	LSAN_OPTIONS=suppressions="$work/source/tests/lsan.supp":print_suppressions=0 \
 	ASAN_OPTIONS=log_path="$work/reports/asan" \
 	UBSAN_OPTIONS=print_stacktrace=1:log_path="$work/reports/ubsan" \
-		make -j"$jobs" check &&
+		make -j"$tests" check &&
 	no_reports
 }
 
@@ -106,7 +108,7 @@ stage_tsan() {
 # Reuses the build of stage_gcc; the tests run again from the tarball, shorter.
 stage_distcheck() {
 	cd "$work/gcc" &&
-	STRATA_TEST_LENGTH=short make -j"$jobs" distcheck &&
+	STRATA_TEST_LENGTH=short make -j"$tests" distcheck &&
 	tarball_is_complete
 }
 

@@ -150,8 +150,10 @@ static void
 start(struct proc *worker, uint64_t *random)
 {
 	static unsigned passages;
+	uint64_t chance = test_random(random);
 
-	passages = 1 + (unsigned)(test_random(random) % 600);
+	/* Most die in their first crystallise, some live for a few. */
+	passages = 1 + (unsigned)((chance >> 8) % (600u << chance % 4));
 	proc_start(worker, work, &passages);
 }
 
@@ -165,7 +167,10 @@ kill_many(unsigned nr_deaths, uint64_t *random)
 
 	for (int i = 0; i < WORKERS; i++)
 		start(&workers[i], random);
-	for (; deaths < nr_deaths; looks++) {
+	for (; deaths < nr_deaths ||
+	       atomic_load_explicit(&shared->crystallised,
+				    memory_order_relaxed) == 0;
+	     looks++) {
 		look();
 		for (int i = 0; i < WORKERS; i++) {
 			if (proc_is_running(&workers[i]))
