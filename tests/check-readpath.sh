@@ -113,7 +113,9 @@ if may valgrind valgrind --tool=callgrind \
 	# which lookups there are: the usual way is not taken in some rounds.
 	calls=$(($(calls_in 3000) - $(calls_in 1000)))
 	echo "calls in 2000 inlined rounds: $calls"
-	if test "$calls" -gt 200; then
+	if test -n "${COVERAGE:-}"; then
+		echo 'this build counts lines, and inlines nothing'
+	elif test "$calls" -gt 200; then
 		functions "$work/callgrind.3000"
 		echo 'the inlined read path calls'
 		exit 1
