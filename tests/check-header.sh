@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: AGPL-3.0-only
 # Copyright (C) 2026 The Strata authors
-# strata.h and inline.h compile alone, in strict C99 and later, and as C++; and
-# their comments name the parameters that are there.
+# The public headers compile alone, in strict C99 and later, and as C++; and their
+# comments name the parameters that are there.
 set -eu
 
 : "${top_srcdir:=$(cd "$(dirname "$0")/.." && pwd)}" "${CC:=cc}"
@@ -32,6 +32,19 @@ use(const struct strata_reader *reader, const struct strata_entry *entry)
 }
 END
 cp "$work/header.c" "$work/header.cc"
+
+cat >"$work/admin.c" <<'END'
+#include <strata/admin.h>
+#include <strata/strata.h>
+
+int use(struct strata_store *store, struct strata_stats *stats);
+int
+use(struct strata_store *store, struct strata_stats *stats)
+{
+	return strata_stats(store, stats);
+}
+END
+cp "$work/admin.c" "$work/admin.cc"
 
 cat >"$work/inline.c" <<'END'
 #include <strata/inline.h>
@@ -80,6 +93,8 @@ for std in c99 c11 c17; do
 	# shellcheck disable=SC2086 # CC may hold words
 	try $CC -std=$std -pedantic-errors -Wstrict-prototypes "$work/header.c"
 	# shellcheck disable=SC2086 # CC may hold words
+	try $CC -std=$std -pedantic-errors -Wstrict-prototypes "$work/admin.c"
+	# shellcheck disable=SC2086 # CC may hold words
 	translate $CC -std=$std -pedantic-errors -Wstrict-prototypes \
 		-Wshadow "$work/inline.c"
 done
@@ -92,12 +107,15 @@ if test -n "${CXX:=}"; then
 		# shellcheck disable=SC2086 # CXX may hold words
 		try $CXX -std=$std -pedantic-errors "$work/header.cc"
 		# shellcheck disable=SC2086 # CXX may hold words
+		try $CXX -std=$std -pedantic-errors "$work/admin.cc"
+		# shellcheck disable=SC2086 # CXX may hold words
 		translate $CXX -std=$std -pedantic-errors "$work/inline.cc"
 	done
 fi
 
 if command -v clang >/dev/null; then
 	try clang -std=c99 -pedantic-errors -Wdocumentation "$work/header.c"
+	try clang -std=c99 -pedantic-errors -Wdocumentation "$work/admin.c"
 	translate clang -std=c99 -pedantic-errors -Wdocumentation \
 		"$work/inline.c"
 fi

@@ -105,11 +105,11 @@ awk '/^[^ ]/ { if (what != "") print what; what = "" }
 text=$(section FIGURES "$sources/strata-stat.1.scd")
 told "$work/lines" 'strata-stat(1)'
 sed 's/^	 \*  / /; s/^	\/\*\* / /; s/ \*\/$//' \
-	"$top_srcdir/lib/strata/strata.h" >"$work/header"
+	"$top_srcdir/lib/strata/admin.h" >"$work/header"
 text=$(flat <"$work/header")
 grep -v ': the same as ' "$work/lines" | sed 's/^[a-z_.]* *//' \
 	>"$work/sentences"
-told "$work/sentences" strata.h
+told "$work/sentences" admin.h
 good create "manuals-$$" --limit=16M
 good metrics
 sed -n 's/^# HELP //p' "$out" >"$work/lines"

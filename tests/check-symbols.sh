@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: AGPL-3.0-only
 # Copyright (C) 2026 The Strata authors
-# strata.h, libstrata.map and libstrata.so name the same functions; the library
-# stays once it is loaded, and brings nothing that its host did not ask for.
+# strata.h (which includes admin.h), libstrata.map and libstrata.so name the same
+# functions; the library stays once it is loaded, and brings nothing that its host
+# did not ask for.
 set -eu
 
 : "${top_srcdir:=$(cd "$(dirname "$0")/.." && pwd)}"
