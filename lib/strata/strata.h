@@ -911,7 +911,9 @@ struct strata_work {
 	 *  not oftener than each 4 MiB, and once when all that can be cancelled
 	 *  is done. Anything but 0 cancels: STRATA_ECANCELED, and the store and
 	 *  its directory are as before. The dimension is locked meanwhile: do
-	 *  not load, unload or crystallise it from there. NULL: nobody asks. */
+	 *  not load, unload or crystallise it from there. A child that is forked
+	 *  there has to end there: what it would go on with is its parent's.
+	 *  NULL: nobody asks. */
 	int (*progress)(uint64_t done, uint64_t total, void *arg);
 	void *arg; /**< handed to progress */
 };
