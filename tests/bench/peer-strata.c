@@ -2,18 +2,10 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Strata as a peer: regions; where contents are replaced, small ones are protos
  * from the beginning. */
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#define PEER_CALL(call) strata_##call
+#include "peer-strata-reads.h"
 
-#include "peer.h"
-#include "proc.h"
-
-static const struct contents *held;
-static char name[STRATA_STORE_NAME_MAX + 1];
-static struct strata_store *store, *attached;
-static struct strata_reader *reader;
+static struct strata_store *store;
 static struct strata_writer *writer;
 
 struct strata_store *
@@ -27,42 +19,6 @@ peer_strata_reader(void)
 {
 	return reader;
 }
-
-static inline void
-peer_begin(void)
-{
-	if (strata_read_lock(reader) != 0)
-		need(false, "lock");
-}
-
-static inline void
-peer_end(void)
-{
-	if (strata_read_unlock(reader) != 0)
-		need(false, "unlock");
-}
-
-static inline const char *
-peer_whole(const struct link *at, size_t *ret_size)
-{
-	const void *data =
-		strata_get(reader, at->dimension, at->layer, ret_size);
-
-	if (data == NULL)
-		need(false, "get %" PRIu32 " %" PRIu32, at->dimension,
-		     at->layer);
-	return data;
-}
-
-static inline const struct link *
-peer_peek(const struct link *at)
-{
-	size_t size;
-
-	return (const struct link *)(const void *)peer_whole(at, &size);
-}
-
-#include "peer-loops.h"
 
 static void
 put(uint32_t index, const void *data, size_t size)
@@ -96,7 +52,6 @@ setup(const struct contents *contents)
 
 	held = contents;
 	store = bench_store("peer", limit, 0);
-	snprintf(name, sizeof(name), "%s", strata_name(store));
 	if (!contents->replaced || contents->largest >= 1 << 20)
 		load(contents);
 	else
@@ -109,20 +64,6 @@ static void
 remove_all(void)
 {
 	bench_store_end(store);
-}
-
-static void
-open_it(void)
-{
-	need(strata_attach(name, STRATA_READ, &attached) == 0, "attach");
-	need(strata_reader_open(attached, &reader) == 0, "reader");
-}
-
-static void
-close_it(void)
-{
-	need(strata_reader_close(reader) == 0, "close");
-	need(strata_detach(attached) == 0, "detach");
 }
 
 static void
