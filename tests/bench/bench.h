@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proc.h"
 #include "strata/strata.h"
 
 /*
@@ -113,6 +114,20 @@ struct strata_store *bench_store(const char *what, uint64_t limit,
 				 uint64_t max_limit);
 /* Detaches and destroys it. */
 void bench_store_end(struct strata_store *store);
+/* Commits one layer. Inlined, as it would stand in a user's loop. */
+static inline void
+bench_put(struct strata_store *store, uint32_t dimension, uint32_t layer,
+	  const void *data, size_t size)
+{
+	struct strata_txn *txn;
+
+	if (strata_txn_begin(store, &txn) != 0 ||
+	    strata_put(txn, dimension, layer, NULL, data, size,
+		       STRATA_PUT_BORROW) != 0 ||
+	    strata_txn_commit(txn, NULL) != 0)
+		need(false, "commit");
+}
+
 /* Loads a dimension as a region, layers 0 to nr - 1. */
 void bench_load_each(const struct bench *bench, struct strata_store *store,
 		     uint32_t dimension, const void *const *contents,

@@ -283,7 +283,6 @@ static double
 commit_same(struct grown *g, size_t size)
 {
 	struct strata_writer *writer;
-	struct strata_txn *txn;
 	uint64_t start;
 	double time;
 
@@ -293,11 +292,7 @@ commit_same(struct grown *g, size_t size)
 		struct key key = g->same[g->next_same];
 
 		g->next_same = (g->next_same + 1) % SAME;
-		if (strata_txn_begin(g->store, &txn) != 0 ||
-		    strata_put(txn, key.dimension, key.layer, NULL, content,
-			       size, STRATA_PUT_BORROW) != 0 ||
-		    strata_txn_commit(txn, NULL) != 0)
-			need(false, "commit");
+		bench_put(g->store, key.dimension, key.layer, content, size);
 	}
 	time = per_step(start, commits);
 	need(strata_writer_close(writer) == 0, "session");

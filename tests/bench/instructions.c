@@ -79,13 +79,8 @@ static uint64_t
 commit(uint32_t i)
 {
 	static const char data[64];
-	struct strata_txn *txn;
 
-	if (strata_txn_begin(store, &txn) != 0 ||
-	    strata_put(txn, 1 + i % DIMENSIONS, i % LAYERS, NULL, data,
-		       sizeof(data), STRATA_PUT_BORROW) != 0 ||
-	    strata_txn_commit(txn, NULL) != 0)
-		need(false, "commit");
+	bench_put(store, 1 + i % DIMENSIONS, i % LAYERS, data, sizeof(data));
 	return 0;
 }
 

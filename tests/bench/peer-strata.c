@@ -23,13 +23,8 @@ peer_strata_reader(void)
 static void
 put(uint32_t index, const void *data, size_t size)
 {
-	struct strata_txn *txn;
-
-	if (strata_txn_begin(store, &txn) != 0 ||
-	    strata_put(txn, index / PEER_LAYERS + 1, index % PEER_LAYERS, NULL,
-		       data, size, STRATA_PUT_BORROW) != 0 ||
-	    strata_txn_commit(txn, NULL) != 0)
-		need(false, "commit");
+	bench_put(store, index / PEER_LAYERS + 1, index % PEER_LAYERS, data,
+		  size);
 }
 
 static void

@@ -131,13 +131,7 @@ store_fill(const struct bench *bench, struct sized *sized)
 static void
 put_one(struct strata_store *store)
 {
-	struct strata_txn *txn;
-
-	if (strata_txn_begin(store, &txn) != 0 ||
-	    strata_put(txn, 1, 0, NULL, content, SIZE, STRATA_PUT_BORROW) !=
-		    0 ||
-	    strata_txn_commit(txn, NULL) != 0)
-		need(false, "commit");
+	bench_put(store, 1, 0, content, SIZE);
 }
 
 static void

@@ -76,15 +76,10 @@ commits(unsigned what, unsigned repetition)
 	for (unsigned i = 0; i < nr_commits; i++) {
 		uint32_t index = (uint32_t)contents.order[i % PEER_TOTAL].index;
 		uint64_t start = bench_now_ns();
-		struct strata_txn *txn;
 
 		memcpy(data, &i, sizeof(i));
-		if (strata_txn_begin(store, &txn) != 0 ||
-		    strata_put(txn, index / PEER_LAYERS + 1,
-			       index % PEER_LAYERS, NULL, data, SIZE,
-			       STRATA_PUT_BORROW) != 0 ||
-		    strata_txn_commit(txn, NULL) != 0)
-			need(false, "commit %u beside a %s", i, names[what]);
+		bench_put(store, index / PEER_LAYERS + 1, index % PEER_LAYERS,
+			  data, SIZE);
 		times[i] = (double)(bench_now_ns() - start);
 		/* Sees all phases of a round, and is seldom. */
 		if (i % 61 == 0 && used_mib() > most)
