@@ -171,7 +171,6 @@ struct flat {
 	const char *what, *name_part;
 	uint32_t nr_dimensions, nr_layers; /* layers of each */
 	struct strata_store *store;
-	char name[STRATA_STORE_NAME_MAX + 1];
 };
 
 static struct flat flats[] = {
@@ -199,8 +198,6 @@ flat_setup(const struct bench *bench, struct flat *flat)
 	static char data[715 * FLAT_SIZE];
 
 	flat->store = bench_store(flat->name_part, UINT64_C(100) << 20, 0);
-	snprintf(flat->name, sizeof(flat->name), "%s",
-		 strata_name(flat->store));
 	for (uint32_t d = 1; d <= flat->nr_dimensions; d++)
 		bench_load(bench, flat->store, d, data, flat->nr_layers,
 			   FLAT_SIZE);
@@ -211,23 +208,10 @@ static void
 flat_child(struct proc *parent, void *arg)
 {
 	const struct flat *flat = arg;
-	uint64_t start = bench_now_ns();
-	struct strata_store *store;
-	struct strata_reader *reader;
-	const char *data;
-	size_t size;
 
 	(void)parent;
-	need(strata_attach(flat->name, STRATA_READ, &store) == 0, "attach");
-	need(strata_reader_open(store, &reader) == 0, "reader");
-	need(strata_read_lock(reader) == 0, "lock");
-	data = strata_get(reader, flat->nr_dimensions, flat->nr_layers - 1,
-			  &size);
-	need(data != NULL, "get");
-	bench_use((uint64_t)data[0]);
-	*answer = (double)(bench_now_ns() - start) / 1000;
-	need(strata_read_unlock(reader) == 0, "unlock");
-	need(strata_detach(store) == 0, "detach");
+	*answer = bench_attach_us(strata_name(flat->store), flat->nr_dimensions,
+				  flat->nr_layers - 1);
 }
 
 static double
@@ -297,7 +281,6 @@ static bool
 pages_setup(const struct bench *bench, unsigned i, enum strata_huge_pages huge)
 {
 	struct strata_config config = {.struct_size = sizeof(config)};
-	const char *name = store_name(i == 0 ? "small-pages" : "large-pages");
 	const size_t size = (size_t)1 << 20;
 	struct strata_file *file;
 	char *data = calloc(PEER_LAYERS, size);
@@ -307,9 +290,10 @@ pages_setup(const struct bench *bench, unsigned i, enum strata_huge_pages huge)
 	need(data != NULL, "memory");
 	config.limit = UINT64_C(400) << 20;
 	config.huge_pages = huge;
-	snprintf(page_names[i], sizeof(page_names[i]), "%s", name);
-	need(strata_create(name, &config) == 0, "create");
-	need(strata_attach(name, STRATA_WRITE, &pages[i]) == 0, "attach");
+	pages[i] = bench_store_config(i == 0 ? "small-pages" : "large-pages",
+				      &config);
+	snprintf(page_names[i], sizeof(page_names[i]), "%s",
+		 strata_name(pages[i]));
 	for (uint32_t d = 1; d <= PEER_DIMENSIONS && done; d++) {
 		struct strata_file_info info = {.dimension = d};
 

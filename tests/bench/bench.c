@@ -482,13 +482,20 @@ bench_at_least(const char *what, struct bench_figure figure, double bound)
 struct strata_store *
 bench_store(const char *what, uint64_t limit, uint64_t max_limit)
 {
-	struct strata_config config = {.struct_size = sizeof(config)};
+	const struct strata_config config = {.struct_size = sizeof(config),
+					     .limit = limit,
+					     .max_limit = max_limit};
+
+	return bench_store_config(what, &config);
+}
+
+struct strata_store *
+bench_store_config(const char *what, const struct strata_config *config)
+{
 	const char *name = store_name(what);
 	struct strata_store *store;
 
-	config.limit = limit;
-	config.max_limit = max_limit;
-	need(strata_create(name, &config) == 0, "create %s", name);
+	need(strata_create(name, config) == 0, "create %s", name);
 	need(strata_attach(name, STRATA_WRITE, &store) == 0, "attach %s", name);
 	return store;
 }
@@ -501,6 +508,38 @@ bench_store_end(struct strata_store *store)
 	snprintf(name, sizeof(name), "%s", strata_name(store));
 	need(strata_detach(store) == 0, "detach");
 	need(strata_destroy(name) == 0, "destroy");
+}
+
+double
+bench_metadata(struct strata_store *store, uint32_t nr_layers)
+{
+	struct strata_stats stats = {.struct_size = sizeof(stats)};
+
+	need(strata_stats(store, &stats) == 0, "stats");
+	return (double)(stats.used - stats.content_bytes) / nr_layers;
+}
+
+double
+bench_attach_us(const char *name, uint32_t dimension, uint32_t layer)
+{
+	struct strata_store *store;
+	struct strata_reader *reader;
+	uint64_t start = bench_now_ns();
+	const uint64_t *data;
+	size_t size;
+	double us;
+
+	need(strata_attach(name, STRATA_READ, &store) == 0, "attach");
+	need(strata_reader_open(store, &reader) == 0, "reader");
+	need(strata_read_lock(reader) == 0, "lock");
+	data = strata_get(reader, dimension, layer, &size);
+	need(data != NULL, "get");
+	bench_use(*data);
+	us = (double)(bench_now_ns() - start) / 1000;
+	need(strata_read_unlock(reader) == 0, "unlock");
+	need(strata_reader_close(reader) == 0, "close");
+	need(strata_detach(store) == 0, "detach");
+	return us;
 }
 
 void

@@ -112,8 +112,17 @@ void bench_at_least(const char *what, struct bench_figure figure, double bound);
  * max_limit 0: the default. */
 struct strata_store *bench_store(const char *what, uint64_t limit,
 				 uint64_t max_limit);
+/* The same with everything said. */
+struct strata_store *bench_store_config(const char *what,
+					const struct strata_config *config);
 /* Detaches and destroys it. */
 void bench_store_end(struct strata_store *store);
+/* Bytes of its memory for each of so many layers, besides their contents. */
+double bench_metadata(struct strata_store *store, uint32_t nr_layers);
+/* Attaches, by name, to the first value: looks at a layer. Gives the us that
+ * this took; that it goes away again is not in them. */
+double bench_attach_us(const char *name, uint32_t dimension, uint32_t layer);
+
 /* Commits one layer. Inlined, as it would stand in a user's loop. */
 static inline void
 bench_put(struct strata_store *store, uint32_t dimension, uint32_t layer,

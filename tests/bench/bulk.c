@@ -179,15 +179,13 @@ load_by(uint32_t nr, enum strata_huge_pages huge_pages)
 {
 	struct strata_config config = {.struct_size = sizeof(config)};
 	struct strata_store *fresh;
-	char name[STRATA_STORE_NAME_MAX + 1], path[256];
+	char path[256];
 	uint64_t start;
 	double ms;
 
 	config.limit = UINT64_C(400) << 20;
 	config.huge_pages = huge_pages;
-	snprintf(name, sizeof(name), "%s", store_name("load"));
-	need(strata_create(name, &config) == 0, "create");
-	need(strata_attach(name, STRATA_WRITE, &fresh) == 0, "attach");
+	fresh = bench_store_config("load", &config);
 	start = bench_now_ns();
 	for (uint32_t d = 1; d <= nr; d++) {
 		need(strata_file_path(run->folder, d, path, sizeof(path)) == 0,

@@ -54,7 +54,6 @@ struct grown {
 	struct strata_reader *reader;
 	const struct strata_entry **entries; /* of the raw peer */
 	const struct link **places;          /* of the bare one */
-	char name[STRATA_STORE_NAME_MAX + 1];
 	double metadata; /* bytes a layer, besides its content */
 	const char *window;
 	struct key same[SAME];
@@ -148,7 +147,6 @@ grown_setup(const struct bench *bench, uint32_t shape, uint32_t i,
 	    uint64_t *random)
 {
 	struct grown *g = &grown[shape][i];
-	struct strata_stats stats = {.struct_size = sizeof(stats)};
 	char what[32];
 
 	g->shape = shape;
@@ -163,9 +161,7 @@ grown_setup(const struct bench *bench, uint32_t shape, uint32_t i,
 	need(strata_reader_open(g->store, &g->reader) == 0, "reader");
 	same_choose(g, random);
 	entries_note(g);
-	snprintf(g->name, sizeof(g->name), "%s", strata_name(g->store));
-	need(strata_stats(g->store, &stats) == 0, "stats");
-	g->metadata = (double)(stats.used - stats.content_bytes) / g->total;
+	g->metadata = bench_metadata(g->store, g->total);
 }
 
 /**** what is measured ****/
@@ -257,26 +253,12 @@ lookup_bare(void *arg)
 	return per_step(start, steps);
 }
 
-/* To the first value; what goes away again is not in the time. */
 static double
 attach(void *arg)
 {
 	const struct grown *g = arg;
-	struct strata_store *store;
-	struct strata_reader *reader;
-	uint64_t start = bench_now_ns();
-	size_t size;
-	double us;
 
-	need(strata_attach(g->name, STRATA_READ, &store) == 0, "attach");
-	need(strata_reader_open(store, &reader) == 0, "reader");
-	need(strata_read_lock(reader) == 0, "lock");
-	bench_use(*(const uint64_t *)strata_get(reader, 1, 0, &size));
-	us = (double)(bench_now_ns() - start) / 1000;
-	need(strata_read_unlock(reader) == 0, "unlock");
-	need(strata_reader_close(reader) == 0, "close");
-	need(strata_detach(store) == 0, "detach");
-	return us;
+	return bench_attach_us(strata_name(g->store), 1, 0);
 }
 
 static double

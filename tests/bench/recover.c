@@ -31,7 +31,6 @@
 
 struct sized {
 	uint32_t nr_layers, nr_dimensions;
-	char name[STRATA_STORE_NAME_MAX + 1];
 	struct strata_store *store;
 	struct strata_reader *reader;
 	double metadata; /* bytes a layer, besides its content */
@@ -58,8 +57,8 @@ is_of_protos(const struct sized *sized)
 
 /**** set-up ****/
 
-static void
-store_make(struct sized *sized, const char *what)
+static struct strata_store *
+store_make(const char *what)
 {
 	const struct strata_config config = {
 		.struct_size = sizeof(config),
@@ -71,10 +70,7 @@ store_make(struct sized *sized, const char *what)
 			  {65536, MIB(4)}},
 	};
 
-	snprintf(sized->name, sizeof(sized->name), "%s", store_name(what));
-	need(strata_create(sized->name, &config) == 0, "create");
-	need(strata_attach(sized->name, STRATA_WRITE, &sized->store) == 0,
-	     "attach");
+	return bench_store_config(what, &config);
 }
 
 static void
@@ -109,21 +105,18 @@ fill_protos(struct sized *sized)
 static void
 store_fill(const struct bench *bench, struct sized *sized)
 {
-	struct strata_stats stats = {.struct_size = sizeof(stats)};
 	char what[48];
 
 	snprintf(what, sizeof(what), "recover.%" PRIu32 ".%" PRIu32,
 		 sized->nr_dimensions, sized->nr_layers);
-	store_make(sized, what);
+	sized->store = store_make(what);
 	if (is_of_protos(sized))
 		fill_protos(sized);
 	else
 		fill_regions(bench, sized);
 	need(strata_reader_open(sized->store, &sized->reader) == 0, "reader");
 	need(strata_gc(sized->store, NULL) == 0, "gc");
-	need(strata_stats(sized->store, &stats) == 0, "stats");
-	sized->metadata =
-		(double)(stats.used - stats.content_bytes) / sized->nr_layers;
+	sized->metadata = bench_metadata(sized->store, sized->nr_layers);
 }
 
 /**** the writer that dies ****/
@@ -140,7 +133,9 @@ victim(struct proc *parent, void *arg)
 	const struct sized *sized = arg;
 	struct strata_store *store;
 
-	need(strata_attach(sized->name, STRATA_WRITE, &store) == 0, "attach");
+	need(strata_attach(strata_name(sized->store), STRATA_WRITE, &store) ==
+		     0,
+	     "attach");
 	put_one(store);
 	proc_say(parent, 'w');
 	for (;;)
@@ -230,21 +225,8 @@ static double
 attach(void *arg)
 {
 	const struct sized *sized = arg;
-	struct strata_store *store;
-	struct strata_reader *reader;
-	uint64_t start = bench_now_ns();
-	size_t size;
-	double us;
 
-	need(strata_attach(sized->name, STRATA_READ, &store) == 0, "attach");
-	need(strata_reader_open(store, &reader) == 0, "reader");
-	need(strata_read_lock(reader) == 0, "lock");
-	bench_use(*(const uint64_t *)strata_get(reader, 1, 0, &size));
-	us = (double)(bench_now_ns() - start) / 1000;
-	need(strata_read_unlock(reader) == 0, "unlock");
-	need(strata_reader_close(reader) == 0, "close");
-	need(strata_detach(store) == 0, "detach");
-	return us;
+	return bench_attach_us(strata_name(sized->store), 1, 0);
 }
 
 enum what { LOOKUP, COMMIT, ATTACH, RECOVER, NR_WHATS };
