@@ -282,9 +282,7 @@ pages_setup(const struct bench *bench, unsigned i, enum strata_huge_pages huge)
 {
 	struct strata_config config = {.struct_size = sizeof(config)};
 	const size_t size = (size_t)1 << 20;
-	struct strata_file *file;
 	char *data = calloc(PEER_LAYERS, size);
-	char path[256];
 	bool done = true;
 
 	need(data != NULL, "memory");
@@ -295,22 +293,13 @@ pages_setup(const struct bench *bench, unsigned i, enum strata_huge_pages huge)
 	snprintf(page_names[i], sizeof(page_names[i]), "%s",
 		 strata_name(pages[i]));
 	for (uint32_t d = 1; d <= PEER_DIMENSIONS && done; d++) {
-		struct strata_file_info info = {.dimension = d};
-
-		need(strata_file_path(bench->folder, d, path, sizeof(path)) ==
-			     0,
-		     "path");
-		need(strata_file_begin(path, 0600, &info, &file) == 0, "file");
-		for (uint32_t layer = 0; layer < PEER_LAYERS; layer++)
-			need(strata_file_add(file, layer, NULL,
-					     data + layer * size, size) == 0,
-			     "add");
-		need(strata_file_commit(file) == 0, "write");
-		done = strata_load(pages[i], path, NULL) == 0;
+		bench_file(bench, d, data, PEER_LAYERS, size);
+		done = strata_load(pages[i], bench_file_path(bench, d), NULL) ==
+		       0;
 		if (!done)
 			bench_note("no large pages: %s",
 				   strata_last_error()->sentence);
-		need(unlink(path) == 0, "unlink");
+		bench_file_remove(bench, d);
 	}
 	free(data);
 	return done;

@@ -542,31 +542,38 @@ bench_attach_us(const char *name, uint32_t dimension, uint32_t layer)
 	return us;
 }
 
-void
-bench_load_each(const struct bench *bench, struct strata_store *store,
-		uint32_t dimension, const void *const *contents,
-		const size_t *sizes, uint32_t nr)
+/**** files ****/
+
+const char *
+bench_file_path(const struct bench *bench, uint32_t dimension)
 {
-	struct strata_file_info info = {.dimension = dimension};
-	struct strata_file *file;
-	char path[256];
-	uint32_t i;
+	static char path[256];
 
 	need(strata_file_path(bench->folder, dimension, path, sizeof(path)) ==
 		     0,
 	     "path");
+	return path;
+}
+
+static void
+file_write(const struct bench *bench, uint32_t dimension,
+	   const void *const *contents, const size_t *sizes, uint32_t nr)
+{
+	const char *path = bench_file_path(bench, dimension);
+	struct strata_file_info info = {.dimension = dimension};
+	struct strata_file *file;
+	uint32_t i;
+
 	need(strata_file_begin(path, 0600, &info, &file) == 0, "file");
 	for (i = 0; i < nr; i++)
 		need(strata_file_add(file, i, NULL, contents[i], sizes[i]) == 0,
 		     "layer %" PRIu32, i);
 	need(strata_file_commit(file) == 0, "write %s", path);
-	need(strata_load(store, path, NULL) == 0, "load %s", path);
-	need(unlink(path) == 0, "unlink %s: %s", path, strerror(errno));
 }
 
 void
-bench_load(const struct bench *bench, struct strata_store *store,
-	   uint32_t dimension, const void *contents, uint32_t nr, size_t size)
+bench_file(const struct bench *bench, uint32_t dimension, const void *contents,
+	   uint32_t nr, size_t size)
 {
 	const void **each = malloc(nr * sizeof(*each));
 	size_t *sizes = malloc(nr * sizeof(*sizes));
@@ -577,7 +584,40 @@ bench_load(const struct bench *bench, struct strata_store *store,
 		each[i] = (const char *)contents + i * size;
 		sizes[i] = size;
 	}
-	bench_load_each(bench, store, dimension, each, sizes, nr);
+	file_write(bench, dimension, each, sizes, nr);
 	free(each);
 	free(sizes);
+}
+
+void
+bench_file_remove(const struct bench *bench, uint32_t dimension)
+{
+	need(unlink(bench_file_path(bench, dimension)) == 0, "unlink: %s",
+	     strerror(errno));
+}
+
+static void
+file_load(const struct bench *bench, struct strata_store *store,
+	  uint32_t dimension)
+{
+	need(strata_load(store, bench_file_path(bench, dimension), NULL) == 0,
+	     "load of %" PRIu32, dimension);
+	bench_file_remove(bench, dimension);
+}
+
+void
+bench_load_each(const struct bench *bench, struct strata_store *store,
+		uint32_t dimension, const void *const *contents,
+		const size_t *sizes, uint32_t nr)
+{
+	file_write(bench, dimension, contents, sizes, nr);
+	file_load(bench, store, dimension);
+}
+
+void
+bench_load(const struct bench *bench, struct strata_store *store,
+	   uint32_t dimension, const void *contents, uint32_t nr, size_t size)
+{
+	bench_file(bench, dimension, contents, nr, size);
+	file_load(bench, store, dimension);
 }

@@ -137,7 +137,15 @@ bench_put(struct strata_store *store, uint32_t dimension, uint32_t layer,
 		need(false, "commit");
 }
 
-/* Loads a dimension as a region, layers 0 to nr - 1. */
+/**** files ****/
+
+/* Where the file of a dimension is; valid until the next call. */
+const char *bench_file_path(const struct bench *bench, uint32_t dimension);
+/* Writes it, layers 0 to nr - 1, of one size and one after the other. */
+void bench_file(const struct bench *bench, uint32_t dimension,
+		const void *contents, uint32_t nr, size_t size);
+void bench_file_remove(const struct bench *bench, uint32_t dimension);
+/* Loads a dimension as a region, layers 0 to nr - 1, by a file. */
 void bench_load_each(const struct bench *bench, struct strata_store *store,
 		     uint32_t dimension, const void *const *contents,
 		     const size_t *sizes, uint32_t nr);

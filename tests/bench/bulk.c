@@ -141,45 +141,12 @@ memory_run(void)
 
 /**** load ****/
 
-static void
-files_make(void)
-{
-	struct strata_file *file;
-	char path[256];
-
-	for (uint32_t d = 1; d <= MANY; d++) {
-		struct strata_file_info info = {.dimension = d};
-
-		need(strata_file_path(run->folder, d, path, sizeof(path)) == 0,
-		     "path");
-		need(strata_file_begin(path, 0600, &info, &file) == 0, "file");
-		for (uint32_t i = 0; i < LAYERS; i++)
-			need(strata_file_add(file, i, NULL, from + i * SIZE,
-					     SIZE) == 0,
-			     "add");
-		need(strata_file_commit(file) == 0, "write");
-	}
-}
-
-static void
-files_remove(void)
-{
-	char path[256];
-
-	for (uint32_t d = 1; d <= MANY; d++) {
-		need(strata_file_path(run->folder, d, path, sizeof(path)) == 0,
-		     "path");
-		need(unlink(path) == 0, "unlink");
-	}
-}
-
 /* Into a store that was made for it; made and destroyed outside of the time. */
 static double
 load_by(uint32_t nr, enum strata_huge_pages huge_pages)
 {
 	struct strata_config config = {.struct_size = sizeof(config)};
 	struct strata_store *fresh;
-	char path[256];
 	uint64_t start;
 	double ms;
 
@@ -187,11 +154,9 @@ load_by(uint32_t nr, enum strata_huge_pages huge_pages)
 	config.huge_pages = huge_pages;
 	fresh = bench_store_config("load", &config);
 	start = bench_now_ns();
-	for (uint32_t d = 1; d <= nr; d++) {
-		need(strata_file_path(run->folder, d, path, sizeof(path)) == 0,
-		     "path");
-		need(strata_load(fresh, path, NULL) == 0, "load");
-	}
+	for (uint32_t d = 1; d <= nr; d++)
+		need(strata_load(fresh, bench_file_path(run, d), NULL) == 0,
+		     "load");
 	ms = since_ms(start);
 	bench_store_end(fresh);
 	return ms;
@@ -291,10 +256,12 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < LAYERS * SIZE; i++)
 		from[i] = (char)(i * 7 / 3);
 	memory_run();
-	files_make();
+	for (uint32_t d = 1; d <= MANY; d++)
+		bench_file(run, d, from, LAYERS, SIZE);
 	load_run(1);
 	load_run(MANY);
-	files_remove();
+	for (uint32_t d = 1; d <= MANY; d++)
+		bench_file_remove(run, d);
 	bench_interleave(run, creating, 1);
 	bench_print(run, "create a store of 280 MiB", "us", creating, 1, 0);
 	bench_end();
