@@ -6,9 +6,12 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../support/points.h"
+#include "../support/proc.h"
 #include "folder.h"
 #include "store.h"
 #include "testpoint.h"
@@ -339,13 +342,40 @@ pins_overwrite(void)
 		      &pin, sizeof(pin));
 }
 
-/**** processes ****/
+/**** test points, and who dies at one ****/
 
-/* What a hook waits for, and how often it came. */
 static inline bool
 is_point(const char *point, const char *wanted)
 {
 	return strcmp(point, wanted) == 0;
+}
+
+struct last_work {
+	const char *point;
+	void (*work)(void);
+};
+
+static inline void
+work_and_die(struct proc *parent, void *arg)
+{
+	const struct last_work *last = arg;
+
+	(void)parent;
+	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
+	points_die_at(last->point, 1);
+	last->work();
+	need(false, "never came to %s", last->point);
+}
+
+/* Another process attaches as the store, works, and dies at that point. */
+static inline void
+die_in(const char *point, void (*work)(void))
+{
+	struct last_work last = {point, work};
+	struct proc child;
+
+	proc_start(&child, work_and_die, &last);
+	cr_assert_eq(proc_wait(&child), 128 + SIGKILL, "%s", point);
 }
 
 #endif

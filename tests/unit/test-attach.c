@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <sys/resource.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 TestSuite(attach, .init = store_setup, .fini = store_teardown, .timeout = 60);

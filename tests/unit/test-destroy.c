@@ -4,7 +4,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 #include "destroy.h"
 
@@ -237,23 +236,13 @@ Test(destroy, root_may_destroy_the_store_of_a_stranger)
 
 /**** half-way ****/
 
-static const char *die_at;
-
-static void
-die(const char *point)
-{
-	if (is_point(point, die_at))
-		proc_die();
-}
-
 static void
 destroy_and_die(struct proc *parent, void *arg)
 {
 	(void)parent;
-	die_at = arg;
-	strata__testpoint = die;
+	points_die_at(arg, 1);
 	(void)strata_destroy(STORE);
-	need(false, "never came to %s", die_at);
+	need(false, "never came to %s", (const char *)arg);
 }
 
 static void
@@ -680,22 +669,14 @@ Test(destroy_forced, removes_files_of_the_caller_only)
 /**** a writer in the middle ****/
 
 static void
-die_in_commit(struct proc *parent, void *arg)
+put_another(void)
 {
-	(void)parent;
-	(void)arg;
-	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
-	die_at = "edit.commit.root-stored";
-	strata__testpoint = die;
 	put(1, 1, 'x', 100);
 }
 
 Test(destroy, takes_the_lock_over_from_a_dead_writer)
 {
-	struct proc child;
-
-	proc_start(&child, die_in_commit, NULL);
-	cr_expect_eq(proc_wait(&child), 128 + SIGKILL);
+	die_in("edit.commit.root-stored", put_another);
 	must(strata_destroy(STORE));
 	cr_expect_eq(folder_files(false), 0);
 }

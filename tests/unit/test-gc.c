@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* Looking after a store: garbage and the limit. */
-#include <signal.h>
 #include <unistd.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 TestSuite(gc, .init = store_setup, .fini = store_teardown, .timeout = 60);
@@ -85,37 +83,20 @@ Test(gc, removes_regions_that_no_entry_names)
 	cr_expect_eq(folder_files(false), files);
 }
 
-static const char *die_at;
-
 static void
-die(const char *point)
+load_file(void)
 {
-	if (is_point(point, die_at))
-		proc_die();
-}
-
-static void
-load_and_die(struct proc *parent, void *arg)
-{
-	(void)parent;
-	(void)arg;
-	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
-	strata__testpoint = die;
 	(void)strata_load(store, file_path("file"), NULL);
-	need(false, "never came to %s", die_at);
 }
 
 Test(gc, frees_what_a_dead_loader_was_building)
 {
 	struct strata_gc_report report;
-	struct proc child;
 	unsigned files;
 
 	file_of("file", 7, 2, MIB);
 	files = folder_files(false);
-	die_at = "load.copied";
-	proc_start(&child, load_and_die, NULL);
-	cr_expect_eq(proc_wait(&child), 128 + SIGKILL);
+	die_in("load.copied", load_file);
 	cr_expect_gt(stats_now().region_bytes, 2 * MIB);
 	cr_expect_eq(folder_files(false), files + 1);
 	must(strata_gc(store, &report));

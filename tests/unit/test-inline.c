@@ -4,7 +4,6 @@
  * and when it calls. */
 #include <pthread.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 /**** in place of the calls ****/

@@ -8,7 +8,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 #include "hash.h"
 #include "region.h"
@@ -378,31 +377,15 @@ Test(load, names_the_reader_that_retains_most)
 }
 
 static void
-load_and_die(struct proc *parent, void *arg)
+load_file(void)
 {
-	struct strata_store *mine;
-
-	(void)parent;
-	need(strata_attach(STORE, STRATA_WRITE, &mine) == 0, "attach");
-	strata__testpoint = arg;
-	(void)strata_load(mine, file_path("file"), NULL);
-	need(false, "did not die");
-}
-
-static void
-die_when_copied(const char *point)
-{
-	if (is_point(point, "load.copied"))
-		proc_die();
+	(void)strata_load(store, file_path("file"), NULL);
 }
 
 Test(load, room_that_a_dead_loader_holds_is_had_at_need)
 {
-	struct proc child;
-
 	file_of("file", 7, 8, MIB);
-	proc_start(&child, load_and_die, die_when_copied);
-	cr_expect_eq(proc_wait(&child), 128 + 9);
+	die_in("load.copied", load_file);
 	cr_expect_gt(stats_now().region_bytes, 8 * MIB);
 	must(strata_load(store, file_path("file"), NULL));
 	cr_expect(has(7, 7, 'h', MIB));
@@ -411,20 +394,10 @@ Test(load, room_that_a_dead_loader_holds_is_had_at_need)
 
 /**** somebody else is at it ****/
 
-static void
-load_as_well(const char *point)
-{
-	if (is_point(point, "load.copied"))
-		proc_die();
-}
-
 Test(load, the_lock_of_a_dimension_dies_with_its_holder)
 {
-	struct proc child;
-
 	make();
-	proc_start(&child, load_and_die, load_as_well);
-	cr_expect_eq(proc_wait(&child), 128 + 9);
+	die_in("load.copied", load_file);
 	must(strata_load(store, make(), NULL));
 	must(strata_gc(store, NULL));
 	expect_loaded();

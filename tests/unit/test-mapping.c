@@ -6,7 +6,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 #define SIZE 30000

@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 /* What a writer does while an observer copies: at the passages of a point that
@@ -430,13 +429,6 @@ static struct {
 } next_life;
 
 static void
-die_taking(const char *name)
-{
-	if (is_point(name, "pool.take.dated") && next_life.taken-- == 0)
-		proc_die();
-}
-
-static void
 take_again(struct proc *parent, void *arg)
 {
 	static char data[100000];
@@ -446,7 +438,7 @@ take_again(struct proc *parent, void *arg)
 	(void)arg;
 	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
 	memset(data, 'c', sizeof(data));
-	strata__testpoint = die_taking;
+	points_die_at("pool.take.dated", next_life.taken + 1);
 	need(strata_txn_begin(store, &txn) == 0 &&
 		     strata_put(txn, 1, 0, NULL, data, sizeof(data), 0) == 0 &&
 		     strata_txn_commit(txn, NULL) == 0,

@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <signal.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 #define STRANGER 4242u
@@ -203,15 +202,6 @@ Test(pins_own, a_crowd_makes_no_more_than_its_share)
 
 /**** who dies, and who is stopped, in his turn ****/
 
-static const char *end_at;
-
-static void
-die(const char *point)
-{
-	if (is_point(point, end_at))
-		proc_die();
-}
-
 static void
 die_in_turn(struct proc *parent, void *arg)
 {
@@ -220,10 +210,9 @@ die_in_turn(struct proc *parent, void *arg)
 
 	(void)parent;
 	need(strata_attach(STORE, STRATA_READ, &mine) == 0, "attach");
-	end_at = arg;
-	strata__testpoint = die;
+	points_die_at(arg, 1);
 	(void)strata_reader_open(mine, &reader);
-	need(false, "never came to %s", end_at);
+	need(false, "never came to %s", (const char *)arg);
 }
 
 Test(pins_own, who_died_in_his_turn_is_in_nobodys_way)

@@ -11,7 +11,6 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 TestSuite(rcu, .init = store_setup, .fini = store_teardown, .timeout = 60);

@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 static struct strata_reader *reader;

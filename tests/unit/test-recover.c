@@ -3,7 +3,6 @@
 /* Writers that die half-way, and the next one that finds what they left. */
 #include <signal.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 static unsigned nr_fixed; /* files besides regions */
@@ -21,44 +20,7 @@ setup(void)
 
 TestSuite(recover, .init = setup, .fini = store_teardown, .timeout = 120);
 
-/**** dying ****/
-
-struct job {
-	const char *point;
-	void (*work)(void);
-};
-
-static const char *die_at;
-
-static void
-die(const char *point)
-{
-	if (is_point(point, die_at))
-		proc_die();
-}
-
-static void
-run(struct proc *parent, void *arg)
-{
-	const struct job *job = arg;
-
-	(void)parent;
-	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
-	die_at = job->point;
-	strata__testpoint = die;
-	job->work();
-	need(false, "never came to %s", job->point);
-}
-
-static void
-die_in(const char *point, void (*work)(void))
-{
-	struct job job = {point, work};
-	struct proc child;
-
-	proc_start(&child, run, &job);
-	cr_assert_eq(proc_wait(&child), 128 + SIGKILL, "%s", point);
-}
+/**** what is left of the dead ****/
 
 /* The next commit recovers if there is something to recover; then all is as it
  * should be, to the last byte and file. */

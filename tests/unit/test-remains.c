@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 TestSuite(remains, .init = store_setup, .fini = store_teardown, .timeout = 60);

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <signal.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 /* The pages may be small: what is tried here does not depend on it. */
@@ -330,25 +329,15 @@ Test(spare, that_cannot_be_made_is_given_back)
 
 /**** those who die, those who watch ****/
 
-static const char *die_at;
-
-static void
-die(const char *point)
-{
-	if (is_point(point, die_at))
-		proc_die();
-}
-
 static void
 reload_and_die(struct proc *parent, void *arg)
 {
 	(void)parent;
 	need(strata_attach(STORE, STRATA_WRITE, &store) == 0, "attach");
 	need(strata_reload(store, 7, file_path("a")) == 0, "reload");
-	die_at = arg;
-	strata__testpoint = die;
+	points_die_at(arg, 1);
 	(void)strata_reload(store, 7, file_path("small"));
-	need(false, "never came to %s", die_at);
+	need(false, "never came to %s", (const char *)arg);
 }
 
 Test(spare, of_a_dead_writer_is_nobodys)

@@ -3,7 +3,6 @@
 /* Statistics, and who reads: every figure after what is known to be done. */
 #include <sched.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 TestSuite(stats, .init = store_setup, .fini = store_teardown, .timeout = 60);

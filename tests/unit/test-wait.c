@@ -3,7 +3,6 @@
 /* Waiting for a version. */
 #include <pthread.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 TestSuite(wait, .init = store_setup, .fini = store_teardown, .timeout = 60);

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include "../support/proc.h"
 #include "attached.h"
 
 TestSuite(wlock, .init = store_setup, .fini = store_teardown, .timeout = 60);
