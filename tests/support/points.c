@@ -32,7 +32,7 @@ count(const char *name)
 static void
 die(const char *name)
 {
-	if (strcmp(name, fatal) != 0 || --passages_left != 0)
+	if ((fatal != NULL && strcmp(name, fatal) != 0) || --passages_left != 0)
 		return;
 	if (last_wish != NULL)
 		last_wish(wish_arg);

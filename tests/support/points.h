@@ -22,7 +22,8 @@ struct points {
 
 /* Counts passages from here on; NULL: not any more. */
 void points_count(struct points *points);
-/* Ends this process by SIGKILL at a passage, counted from 1 and from here. */
+/* Ends this process by SIGKILL at a passage, counted from 1 and from here;
+ * NULL: of any point. */
 void points_die_at(const char *name, unsigned passage);
 /* What it does there before. */
 void points_before_death(void (*wish)(void *arg), void *arg);

@@ -3,13 +3,13 @@
 /* Edits: all of a commit or nothing, and in which order it is seen. */
 #include <criterion/criterion.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../support/fixture.h"
+#include "../support/points.h"
 #include "edit.h"
 #include "error.h"
 #include "testpoint.h"
@@ -392,16 +392,6 @@ Test(edit, a_commit_goes_by_the_book)
 
 /**** dying anywhere ****/
 
-static uint32_t points_left;
-
-static void
-kill_here(const char *name)
-{
-	(void)name;
-	if (points_left-- == 0)
-		(void)raise(SIGKILL);
-}
-
 /* Replaces three blocks by three others. */
 static void
 replace(const uint64_t *refs)
@@ -464,8 +454,7 @@ Test(edit, whoever_is_killed_leaves_one_version_or_the_other)
 		(void)strata__edit_commit(&edit);
 		pid = fork();
 		if (pid == 0) {
-			points_left = nr;
-			strata__testpoint = kill_here;
+			points_die_at(NULL, nr + 1);
 			replace(refs);
 			_exit(0);
 		}

@@ -5,13 +5,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../support/fixture.h"
+#include "../support/points.h"
 #include "error.h"
 #include "pool.h"
 #include "segtab.h"
@@ -518,16 +518,6 @@ Test(segtab, a_recount_needs_nothing_but_the_table)
 
 /**** dying anywhere ****/
 
-static uint32_t points_left;
-
-static void
-kill_here(const char *name)
-{
-	(void)name;
-	if (points_left-- == 0)
-		(void)raise(SIGKILL);
-}
-
 /* A region's whole life. */
 static void
 live(void)
@@ -587,8 +577,7 @@ Test(segtab, whoever_is_killed_leaves_what_can_be_cleaned_up)
 	for (nr = 0;; nr++) {
 		pid = fork();
 		if (pid == 0) {
-			points_left = nr;
-			strata__testpoint = kill_here;
+			points_die_at(NULL, nr + 1);
 			live();
 			_exit(0);
 		}
