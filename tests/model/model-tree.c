@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "../support/fixture.h"
+#include "../support/proc.h"
 #include "error.h"
 #include "tree.h"
 
@@ -59,7 +60,7 @@ struct model {
 static uint32_t
 pick(struct model *model, uint32_t nr)
 {
-	return fixture_random(&model->random) % nr;
+	return test_random(&model->random) % nr;
 }
 
 /**** the shadow ****/
@@ -376,7 +377,7 @@ do_put(struct model *model, uint32_t dimension, uint32_t layer)
 	struct item item = {
 		.dimension = dimension,
 		.layer = layer,
-		.entry = {.content = fixture_random(&model->random),
+		.entry = {.content = test_random(&model->random),
 			  .size = pick(model, 1 << 30),
 			  .version = model->edit.version,
 			  .parent = -1,
@@ -570,7 +571,7 @@ run(const char *what, uint64_t limit, bool expect_failures)
 	uint32_t i;
 
 	cr_assert_not_null(model);
-	model->random = fixture_seed(what);
+	model->random = test_seed_of(what);
 	model->space = fixture_space(limit);
 	strata__edit_init(&model->edit, model->space);
 	model->nr_kept = 1; /* version 0, empty */

@@ -268,27 +268,3 @@ fixture_corrupt_hints(struct strata__space *space)
 		strata__count_set(&counters->nr_free, UINT64_MAX / 2);
 	}
 }
-
-uint64_t
-fixture_random(uint64_t *state)
-{
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
-uint64_t
-fixture_seed(const char *what)
-{
-	const char *given = getenv("STRATA_TEST_SEED");
-	uint64_t seed;
-
-	if (given != NULL)
-		seed = strtoull(given, NULL, 0);
-	else
-		need(strata__os_random(&seed, sizeof(seed)) == 0, "random");
-	fprintf(stderr, "%s: STRATA_TEST_SEED=%" PRIu64 "\n", what, seed);
-	return seed;
-}

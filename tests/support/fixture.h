@@ -23,9 +23,4 @@ void fixture_space_free(struct strata__space *space);
  * heights, live, retired and grown with nonsense, as a crash might. */
 void fixture_corrupt_hints(struct strata__space *space);
 
-/* Random numbers that a seed repeats (splitmix64). */
-uint64_t fixture_random(uint64_t *state);
-/* STRATA_TEST_SEED or a new one; printed, so that a failure can be repeated. */
-uint64_t fixture_seed(const char *what);
-
 #endif

@@ -130,16 +130,23 @@ test_random(uint64_t *state)
 }
 
 uint64_t
-test_seed(void)
+test_seed_of(const char *what)
 {
 	const char *given = getenv("STRATA_TEST_SEED");
 	uint64_t seed = test_now_ns() ^ (uint64_t)getpid() << 40;
 
 	if (given != NULL)
 		seed = strtoull(given, NULL, 0);
-	printf("STRATA_TEST_SEED=%" PRIu64 "\n", seed);
+	printf("%s%sSTRATA_TEST_SEED=%" PRIu64 "\n", what,
+	       what[0] != '\0' ? ": " : "", seed);
 	fflush(stdout);
 	return seed;
+}
+
+uint64_t
+test_seed(void)
+{
+	return test_seed_of("");
 }
 
 /**** the folder of the segments ****/

@@ -45,6 +45,8 @@ bool test_run_goes_on(const struct test_run *run, bool is_enough);
 uint64_t test_random(uint64_t *state);
 /* STRATA_TEST_SEED or a new one; printed, so that a failure can be repeated. */
 uint64_t test_seed(void);
+/* The same for one of many tests of a program; what it is is printed, too. */
+uint64_t test_seed_of(const char *what);
 
 /**** the folder of the segments ****/
 

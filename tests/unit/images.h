@@ -26,15 +26,6 @@ struct sample {
 	size_t size;
 };
 
-static inline uint64_t
-next_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
-
 static inline void *
 pattern(size_t size, uint32_t layer)
 {

@@ -10,6 +10,7 @@
 
 #include "../support/fixture.h"
 #include "../support/points.h"
+#include "../support/proc.h"
 #include "edit.h"
 #include "error.h"
 #include "testpoint.h"
@@ -482,7 +483,7 @@ struct model {
 static uint64_t
 pick(struct model *model, uint64_t nr)
 {
-	return fixture_random(&model->random) % nr;
+	return test_random(&model->random) % nr;
 }
 
 static void
@@ -548,7 +549,7 @@ Test(edit, a_model_agrees)
 	int i, j;
 
 	cr_assert_not_null(model);
-	model->random = fixture_seed("edit");
+	model->random = test_seed_of("edit");
 	for (i = 0; i < 3000; i++) {
 		memcpy(model->next, model->live, sizeof(model->live));
 		model->nr_next = model->nr_live;

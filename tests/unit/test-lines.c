@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../support/fixture.h"
+#include "../support/proc.h"
 #include "lines.h"
 #include "pool.h"
 
@@ -173,32 +174,31 @@ Test(lines, contents_of_other_classes_do_no_harm)
 Test(lines, any_life_after_any_life)
 {
 	struct strata__block blocks[4];
-	uint64_t random = fixture_seed("lines");
+	uint64_t random = test_seed_of("lines");
 
 	for (unsigned i = 0; i < 4; i++) {
 		blocks[i] = take();
 		memset(memory(&blocks[i]), 0xee, STRATA_NODE_SIZE);
 	}
 	for (unsigned round = 0; round < 20000; round++) {
-		struct strata__block *block =
-			&blocks[fixture_random(&random) % 4];
+		struct strata__block *block = &blocks[test_random(&random) % 4];
 		const struct strata__block *from =
-			&blocks[fixture_random(&random) % 4];
-		size_t at = fixture_random(&random) % STRATA_NODE_SIZE;
+			&blocks[test_random(&random) % 4];
+		size_t at = test_random(&random) % STRATA_NODE_SIZE;
 
 		take_again(block);
-		if (fixture_random(&random) % 16 == 0) {
+		if (test_random(&random) % 16 == 0) {
 			/* A content, which is not spoken of. */
 			memset(memory(block) + at, 0xcc, STRATA_NODE_SIZE - at);
 			continue;
 		}
 		strata__lines_begin(space, block);
-		if (from == block || fixture_random(&random) % 4 == 0)
+		if (from == block || test_random(&random) % 4 == 0)
 			expect_clear(block);
 		else
 			expect_copy(block, from);
 		write_to(block, at,
-			 1 + fixture_random(&random) % (STRATA_NODE_SIZE - at));
+			 1 + test_random(&random) % (STRATA_NODE_SIZE - at));
 		cr_assert(strata__lines_are_right(space, block));
 	}
 }

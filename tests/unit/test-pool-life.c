@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdio.h>
 
+#include "../support/proc.h"
 #include "pools.h"
 
 TestSuite(pool_life, .init = setup, .fini = teardown, .timeout = 120);
@@ -208,7 +209,7 @@ struct model {
 static uint64_t
 pick(struct model *model, uint64_t nr)
 {
-	return fixture_random(&model->random) % nr;
+	return test_random(&model->random) % nr;
 }
 
 static uint64_t *
@@ -278,7 +279,7 @@ model_take(struct model *model)
 	cr_assert_geq(strata__block_bytes(space, &known->block), size);
 	own(model, &known->block, 1);
 	known->retired = false;
-	known->word = fixture_random(&model->random);
+	known->word = test_random(&model->random);
 	*first_word(&known->block) = known->word;
 	*last_word(&known->block) = known->word;
 	model->nr++;
@@ -339,7 +340,7 @@ nr_steps(void)
 static void
 run_model(const char *what, uint64_t limit, size_t max)
 {
-	struct model model = {.random = fixture_seed(what), .max = max};
+	struct model model = {.random = test_seed_of(what), .max = max};
 	uint32_t c, i;
 
 	fixture_space_free(space);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "../support/proc.h"
 #include "fuzz/fix-image.h"
 #include "images.h"
 
@@ -541,34 +542,30 @@ Test(region_check, gaps_have_to_be_zero)
 /* In memory and in a file, many bytes at once; a printed seed repeats it. */
 Test(region_check, no_mutation_brings_the_checks_down_or_apart)
 {
-	const char *text = getenv("STRATA_TEST_SEED");
-	uint64_t seed = text != NULL ? strtoull(text, NULL, 0)
-				     : (uint64_t)getpid() << 32 | 1;
-	uint64_t state = seed, offset;
+	uint64_t state = test_seed_of("region-check"), offset;
 	struct strata_file_info info;
 	struct sample sample;
 	int round, fd = new_file(), r;
 	size_t n, at;
 	char *copy;
 
-	fprintf(stderr, "STRATA_TEST_SEED=%" PRIu64 "\n", seed);
 	sample_init(&sample, 1, small_sizes, 5);
 	sample_build(&sample);
 	for (round = 0; round < 20000; round++) {
 		copy = copy_of(&sample);
-		for (n = next_random(&state) % 4 + 1; n > 0; n--) {
-			at = next_random(&state) %
-			     (next_random(&state) % 2 ? 1024 : sample.size);
-			if (next_random(&state) % 2)
+		for (n = test_random(&state) % 4 + 1; n > 0; n--) {
+			at = test_random(&state) %
+			     (test_random(&state) % 2 ? 1024 : sample.size);
+			if (test_random(&state) % 2)
 				copy[at] ^=
-					(char)(1 << next_random(&state) % 8);
+					(char)(1 << test_random(&state) % 8);
 			else
 				memcpy(copy + at / 8 * 8,
-				       &extremes[next_random(&state) %
+				       &extremes[test_random(&state) %
 						 NR_EXTREMES],
 				       8);
 		}
-		if (next_random(&state) % 8)
+		if (test_random(&state) % 8)
 			fix_image(copy, sample.size);
 		r = check(copy, sample.size, false);
 		cr_assert(r == 0 || r == STRATA_EFORMAT);

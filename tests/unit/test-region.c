@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../support/proc.h"
 #include "images.h"
 
 TestSuite(region, .timeout = 120);
@@ -22,7 +23,7 @@ Test(region, large_contents_lie_an_odd_number_of_pages_and_lines_apart)
 
 	for (i = 0; i < MAX_LAYERS; i++)
 		sizes[i] = 16384 + (i < 16 ? i * 65 - 1 + (i == 0)
-					   : next_random(&state) % 100000);
+					   : test_random(&state) % 100000);
 	sizes[20] = 1 << 20;
 	sizes[21] = 5 * 4096 + 63 * 64;
 	sizes[22] = 5 * 4096 + 63 * 64 + 1;

@@ -12,6 +12,7 @@
 
 #include "../support/fixture.h"
 #include "../support/points.h"
+#include "../support/proc.h"
 #include "error.h"
 #include "pool.h"
 #include "segtab.h"
@@ -657,13 +658,13 @@ check_known(const struct known *known)
 
 Test(segtab, a_model_agrees)
 {
-	uint64_t random = fixture_seed("segtab");
+	uint64_t random = test_seed_of("segtab");
 	struct known known[KNOWN] = {0};
 	uint32_t i, j;
 
 	for (i = 0; i < 2000; i++) {
-		j = (uint32_t)(fixture_random(&random) % KNOWN);
-		model_step(&known[j], fixture_random(&random) >> 8);
+		j = (uint32_t)(test_random(&random) % KNOWN);
+		model_step(&known[j], test_random(&random) >> 8);
 		check_all();
 		for (j = 0; j < KNOWN; j++)
 			check_known(&known[j]);
