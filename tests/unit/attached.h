@@ -296,7 +296,16 @@ file_path(const char *name)
 	return path;
 }
 
-/* The same, under a name, of a dimension with nothing special. */
+static inline const char *
+region_path(uint64_t generation)
+{
+	char name[STRATA_SEGMENT_NAME];
+
+	strata__segment_name_region(name, &store->space.id, generation);
+	return file_path(name);
+}
+
+/* A dimension file, under a name, of a dimension with nothing special. */
 static inline const char *
 file_of(const char *name, uint32_t dimension, uint32_t nr, size_t size)
 {

@@ -408,7 +408,6 @@ Test(crystallize_dir, what_lost_its_pin_is_neither_file_nor_region)
 
 Test(crystallize_dir, the_file_is_the_region_byte_by_byte)
 {
-	char name[STRATA_SEGMENT_NAME];
 	size_t file_size, region_size;
 	char *file, *region;
 
@@ -416,8 +415,7 @@ Test(crystallize_dir, the_file_is_the_region_byte_by_byte)
 	put(9, 3, 'd', 50000);
 	must(strata_crystallize(store, 9));
 	file = bytes_of(own_path(), &file_size);
-	strata__segment_name_region(name, &store->space.id, 1);
-	region = bytes_of(file_path(name), &region_size);
+	region = bytes_of(region_path(1), &region_size);
 	cr_expect_eq(file_size, dimension_now(9).region_bytes);
 	cr_expect_gt(region_size, file_size, "it has a trailer");
 	cr_expect_eq(memcmp(file, region, file_size), 0);

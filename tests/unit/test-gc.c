@@ -70,14 +70,11 @@ Test(gc, an_untouched_store_is_left_alone)
 
 Test(gc, removes_regions_that_no_entry_names)
 {
-	char name[STRATA_SEGMENT_NAME];
 	struct strata_gc_report report;
 	unsigned files = folder_files(false);
 
-	strata__segment_name_region(name, &store->space.id, 999);
-	close(openat(folder.fd, name, O_CREAT | O_RDWR, 0600));
-	strata__segment_name_region(name, &store->space.id, 1000);
-	close(openat(folder.fd, name, O_CREAT | O_RDWR, 0600));
+	close(open(region_path(999), O_CREAT | O_RDWR, 0600));
+	close(open(region_path(1000), O_CREAT | O_RDWR, 0600));
 	must(strata_gc(store, &report));
 	cr_expect_eq(report.segments, 2);
 	cr_expect_eq(folder_files(false), files);

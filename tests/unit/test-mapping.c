@@ -48,15 +48,6 @@ mapped(const struct strata_store *of)
 	return bits;
 }
 
-static const char *
-region_path(unsigned generation)
-{
-	char name[STRATA_SEGMENT_NAME];
-
-	strata__segment_name_region(name, &store->space.id, generation);
-	return file_path(name);
-}
-
 /**** one by one ****/
 
 Test(mapping, each_region_is_mapped_when_it_is_met)

@@ -441,15 +441,6 @@ Test(reader, none_opens_where_the_catalog_is_gone)
 static struct strata_store *other;
 static struct strata_reader *far;
 
-static const char *
-region_path(void)
-{
-	char name[STRATA_SEGMENT_NAME];
-
-	strata__segment_name_region(name, &store->space.id, 1);
-	return file_path(name);
-}
-
 static void
 load_behind(void)
 {
@@ -505,11 +496,11 @@ Test(reader, a_region_whose_file_is_gone_is_an_error_of_its_layers)
 
 	load_behind();
 	snprintf(away, sizeof(away), "%s/away", folder_path);
-	cr_assert_eq(rename(region_path(), away), 0);
+	cr_assert_eq(rename(region_path(1), away), 0);
 	expect_unmapped();
 	expect_error(strata_refresh(other), STRATA_EMAP, "No such file");
 	must(strata_detach(store_attach(STRATA_READ)));
-	cr_assert_eq(rename(away, region_path()), 0);
+	cr_assert_eq(rename(away, region_path(1)), 0);
 	expect_mapped();
 }
 
@@ -536,11 +527,11 @@ Test(reader, a_region_of_a_wrong_size_is_not_mapped)
 	struct stat st;
 
 	load_behind();
-	cr_assert_eq(stat(region_path(), &st), 0);
-	cr_assert_eq(truncate(region_path(), st.st_size + 4096), 0);
+	cr_assert_eq(stat(region_path(1), &st), 0);
+	cr_assert_eq(truncate(region_path(1), st.st_size + 4096), 0);
 	expect_unmapped();
 	expect_error(strata_refresh(other), STRATA_EMAP, "has not the size");
-	cr_assert_eq(truncate(region_path(), st.st_size), 0);
+	cr_assert_eq(truncate(region_path(1), st.st_size), 0);
 	expect_mapped();
 }
 
@@ -551,13 +542,13 @@ Test(reader, a_region_of_another_generation_is_not_mapped)
 	uint64_t at;
 
 	load_behind();
-	cr_assert_eq(stat(region_path(), &st), 0);
+	cr_assert_eq(stat(region_path(1), &st), 0);
 	at = (uint64_t)st.st_size - STRATA_PAGE +
 	     offsetof(struct strata__head, generation);
-	patch_path(region_path(), at, &wrong, 8);
+	patch_path(region_path(1), at, &wrong, 8);
 	expect_unmapped();
 	expect_error(strata_refresh(other), STRATA_EMAP, "another generation");
-	patch_path(region_path(), at, &right, 8);
+	patch_path(region_path(1), at, &right, 8);
 	expect_mapped();
 }
 
@@ -568,10 +559,10 @@ Test(reader, what_is_not_mapped_is_not_crystallised)
 	load_behind();
 	put(3, 9, 'h', 10);
 	snprintf(away, sizeof(away), "%s/away", folder_path);
-	cr_assert_eq(rename(region_path(), away), 0);
+	cr_assert_eq(rename(region_path(1), away), 0);
 	expect_error(strata_crystallize(other, 3), STRATA_EMAP,
 		     "nothing was crystallised");
-	cr_assert_eq(rename(away, region_path()), 0);
+	cr_assert_eq(rename(away, region_path(1)), 0);
 	must(strata_refresh(other));
 	must(strata_crystallize(other, 3));
 	cr_expect(has(3, 9, 'h', 10));
@@ -586,11 +577,11 @@ Test(reader, attributes_in_a_region_that_is_not_mapped_cannot_be_kept)
 
 	load_behind();
 	snprintf(away, sizeof(away), "%s/away", folder_path);
-	cr_assert_eq(rename(region_path(), away), 0);
+	cr_assert_eq(rename(region_path(1), away), 0);
 	must(strata_txn_begin(other, &txn));
 	must(strata_replace(txn, 3, 0, NULL, "new", 3, 0));
 	expect_error(strata_txn_commit(txn, NULL), STRATA_EMAP, "");
-	cr_assert_eq(rename(away, region_path()), 0);
+	cr_assert_eq(rename(away, region_path(1)), 0);
 	must(strata_refresh(other));
 	must(strata_txn_commit(txn, NULL));
 	cr_expect_eq(find_layer(3, 0), 0);

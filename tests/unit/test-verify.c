@@ -87,11 +87,9 @@ static void
 patch_region(uint64_t ref)
 {
 	struct strata__segment *segment = strata__segments(&store->space);
-	char name[STRATA_SEGMENT_NAME];
 
-	strata__segment_name_region(name, &store->space.id,
-				    atomic_load(&segment->record.generation));
-	patch(name, ref - atomic_load(&segment->place), "\xee", 1);
+	patch_path(region_path(atomic_load(&segment->record.generation)),
+		   ref - atomic_load(&segment->place), "\xee", 1);
 }
 
 /**** clean ****/
@@ -260,10 +258,8 @@ Test(verify, finds_a_region_that_cannot_be_mapped)
 {
 	struct strata_verify_report report;
 	struct strata_store *other;
-	char name[STRATA_SEGMENT_NAME];
 
-	strata__segment_name_region(name, &store->space.id, 1);
-	cr_assert_eq(unlink(file_path(name)), 0);
+	cr_assert_eq(unlink(region_path(1)), 0);
 	other = store_attach(STRATA_READ);
 	report = verify(other, 0);
 	cr_expect_eq(report.errors, 3);
