@@ -47,22 +47,53 @@ folder_files(bool remove)
 	return nr;
 }
 
-/* Memory that the segments in it really take; not what others have put there. */
-static inline uint64_t
-bytes_of_files(void)
+struct files {
+	unsigned nr;
+	uint64_t bytes; /* of memory that they really take */
+};
+
+/* The files in it that have such a part in their names. */
+static inline struct files
+files_like(const char *part)
 {
 	DIR *dir = opendir(folder_path);
+	struct files files = {0};
 	struct dirent *entry;
-	uint64_t bytes = 0;
 	struct stat st;
 
 	cr_assert_not_null(dir);
-	while ((entry = readdir(dir)) != NULL)
-		if (strncmp(entry->d_name, "strata", 6) == 0 &&
-		    fstatat(dirfd(dir), entry->d_name, &st, 0) == 0)
-			bytes += (uint64_t)st.st_blocks * 512;
+	while ((entry = readdir(dir)) != NULL) {
+		if (strstr(entry->d_name, part) == NULL ||
+		    fstatat(dirfd(dir), entry->d_name, &st, 0) != 0)
+			continue;
+		files.nr++;
+		files.bytes += (uint64_t)st.st_blocks * 512;
+	}
 	closedir(dir);
-	return bytes;
+	return files;
+}
+
+/* Of the segments; not what others have put there. */
+static inline uint64_t
+bytes_of_files(void)
+{
+	return files_like("strata").bytes;
+}
+
+/* The segments belong to another user from here on. */
+static inline void
+files_give_away(uid_t uid)
+{
+	DIR *dir = opendir(folder_path);
+	struct dirent *entry;
+
+	cr_assert_not_null(dir);
+	while ((entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, "strata", 6) == 0)
+			cr_assert_eq(fchownat(dirfd(dir), entry->d_name, uid,
+					      (gid_t)-1, 0),
+				     0);
+	closedir(dir);
 }
 
 static void

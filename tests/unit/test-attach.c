@@ -272,27 +272,13 @@ Test(attach, refuses_what_is_no_file)
 	cr_assert_eq(rename(other, file_path(CATALOG)), 0);
 }
 
-static void
-give_away_files(uint32_t uid)
-{
-	DIR *dir = opendir(folder_path);
-	struct dirent *entry;
-
-	while ((entry = readdir(dir)) != NULL)
-		if (strncmp(entry->d_name, "strata", 6) == 0)
-			cr_assert_eq(fchownat(dirfd(dir), entry->d_name, uid,
-					      (gid_t)-1, 0),
-				     0);
-	closedir(dir);
-}
-
 Test(attach, refuses_the_store_of_a_stranger_unless_told_to_trust)
 {
 	struct strata_store *other;
 
 	if (geteuid() != 0)
 		cr_skip("needs root");
-	give_away_files(12345);
+	files_give_away(12345);
 	expect_refused(STRATA_EOWNER, "belongs to user 12345");
 	must(strata_attach(STORE, STRATA_READ | STRATA_TRUST_OWNER, &other));
 	must(strata_detach(other));

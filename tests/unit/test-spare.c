@@ -35,15 +35,7 @@ reload(const char *name)
 static unsigned
 nr_files(void)
 {
-	DIR *dir = opendir(folder_path);
-	struct dirent *entry;
-	unsigned nr = 0;
-
-	cr_assert_not_null(dir);
-	while ((entry = readdir(dir)) != NULL)
-		nr += strstr(entry->d_name, "-region") != NULL;
-	closedir(dir);
-	return nr;
+	return files_like("-region").nr;
 }
 
 static bool
@@ -75,22 +67,8 @@ segment_size(const char *name)
 static void
 expect_bytes(uint64_t bytes)
 {
-	uint64_t blocks = 0;
-	char path[512];
-	struct stat st;
-	DIR *dir = opendir(folder_path);
-	struct dirent *entry;
-
 	cr_expect_eq(stats_now().region_bytes, bytes);
-	while ((entry = readdir(dir)) != NULL) {
-		snprintf(path, sizeof(path), "%s/%s", folder_path,
-			 entry->d_name);
-		if (strstr(entry->d_name, "-region") != NULL &&
-		    stat(path, &st) == 0)
-			blocks += (uint64_t)st.st_blocks * 512;
-	}
-	closedir(dir);
-	cr_expect_eq(blocks, bytes);
+	cr_expect_eq(files_like("-region").bytes, bytes);
 }
 
 static uint64_t
