@@ -232,6 +232,20 @@ find_layer(uint32_t dimension, uint32_t layer)
 	return code;
 }
 
+/* To be damaged. */
+static inline struct strata_entry *
+entry_of(uint32_t dimension, uint32_t layer)
+{
+	struct strata_reader *reader = reader_open(store);
+	const struct strata_entry *entry = NULL;
+
+	must(strata_read_lock(reader));
+	must(strata_find(reader, dimension, layer, &entry));
+	must(strata_read_unlock(reader));
+	must(strata_reader_close(reader));
+	return (struct strata_entry *)entry;
+}
+
 static inline int
 find_dimension(uint32_t dimension, struct strata_dimension *ret)
 {

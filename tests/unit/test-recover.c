@@ -485,19 +485,6 @@ Test(recover, a_damaged_index_is_not_recovered_from)
 	expect_clean();
 }
 
-static struct strata_entry *
-entry_of(uint32_t dimension, uint32_t layer)
-{
-	struct strata_reader *reader = reader_open(store);
-	const struct strata_entry *entry = NULL;
-
-	must(strata_read_lock(reader));
-	must(strata_find(reader, dimension, layer, &entry));
-	must(strata_read_unlock(reader));
-	must(strata_reader_close(reader));
-	return (struct strata_entry *)entry;
-}
-
 Test(recover, an_entry_that_leads_nowhere_is_told)
 {
 	struct strata_entry *entry = entry_of(1, 0);

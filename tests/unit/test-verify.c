@@ -42,17 +42,6 @@ expect_found(const char *words)
 
 /**** what lies where ****/
 
-static struct strata_entry *
-entry_of(uint32_t dimension, uint32_t layer)
-{
-	const struct strata_entry *entry = NULL;
-
-	must(strata_read_lock(reader));
-	must(strata_find(reader, dimension, layer, &entry));
-	must(strata_read_unlock(reader));
-	return (struct strata_entry *)entry;
-}
-
 static struct strata__dimnode *
 node_of(uint32_t dimension)
 {
