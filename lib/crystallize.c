@@ -202,8 +202,7 @@ file_try(struct crystal *crystal, const char *directory, const char *path,
 	ret = check_ours(crystal->store, directory);
 	if (ret == 0)
 		ret = strata__image_copy(crystal->built.building.fd, file.fd,
-					 wish.size, /* out_in_shm= */ false,
-					 path, crystal->progress);
+					 wish.size, path, crystal->progress);
 	if (ret == 0)
 		ret = strata__progress_finish(crystal->progress);
 	if (ret != 0) {

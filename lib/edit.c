@@ -155,15 +155,6 @@ is_own(const struct strata__edit *edit, const struct strata__block *block)
 }
 
 bool
-strata__edit_owns(const struct strata__edit *edit, uint64_t ref)
-{
-	struct strata__block block;
-
-	return strata__block_at(edit->space, ref, &block) &&
-	       is_own(edit, &block);
-}
-
-bool
 strata__edit_owns_block(const struct strata__edit *edit,
 			const struct strata__block *block)
 {

@@ -60,7 +60,6 @@ int strata__edit_unlink_segment(struct strata__edit *edit, uint32_t index);
 int strata__edit_find(const struct strata__edit *edit, uint64_t ref,
 		      struct strata__block *ret);
 /* Was the block at ref taken by this edit, so that it may be changed? */
-bool strata__edit_owns(const struct strata__edit *edit, uint64_t ref);
 bool strata__edit_owns_block(const struct strata__edit *edit,
 			     const struct strata__block *block);
 /* Returns N. Waking who waits for it is the caller's. */

@@ -525,7 +525,7 @@ strata__write_fail(int err, int fd, bool in_shm, const char *what,
 }
 
 static int
-copy(int in, int out, uint64_t size, bool out_in_shm, const char *what,
+copy(int in, int out, uint64_t size, const char *what,
      struct strata__progress *progress, void *buffer)
 {
 	uint64_t at;
@@ -545,8 +545,8 @@ copy(int in, int out, uint64_t size, bool out_in_shm, const char *what,
 						  what);
 		r = strata__os_pwrite(out, buffer, n, at);
 		if (r != 0)
-			return strata__write_fail(-r, out, out_in_shm, what, at,
-						  size);
+			return strata__write_fail(-r, out, /* in_shm= */ false,
+						  what, at, size);
 		r = strata__progress_add(progress, n);
 		if (r != 0)
 			return r;
@@ -556,8 +556,8 @@ copy(int in, int out, uint64_t size, bool out_in_shm, const char *what,
 }
 
 int
-strata__image_copy(int in, int out, uint64_t size, bool out_in_shm,
-		   const char *what, struct strata__progress *progress)
+strata__image_copy(int in, int out, uint64_t size, const char *what,
+		   struct strata__progress *progress)
 {
 	void *buffer = malloc(COPY_SIZE);
 	int r;
@@ -565,7 +565,7 @@ strata__image_copy(int in, int out, uint64_t size, bool out_in_shm,
 	if (buffer == NULL)
 		return strata__fail(STRATA_ENOMEM, "no memory to copy '%.200s'",
 				    what);
-	r = copy(in, out, size, out_in_shm, what, progress, buffer);
+	r = copy(in, out, size, what, progress, buffer);
 	free(buffer);
 	return r;
 }

@@ -64,10 +64,9 @@ void strata__newfile_sweep(const char *folder, const char *pattern);
 
 /* Copies size bytes from offset 0 of in to offset 0 of out, by read and write
  * through a buffer, so that a file that shrinks meanwhile is an error, not a
- * signal. Tells -errno, STRATA_EFORMAT (in is shorter), STRATA_ESHM,
- * STRATA_ECANCELED. */
-int strata__image_copy(int in, int out, uint64_t size, bool out_in_shm,
-		       const char *what, struct strata__progress *progress);
+ * signal. Tells -errno, STRATA_EFORMAT (in is shorter), STRATA_ECANCELED. */
+int strata__image_copy(int in, int out, uint64_t size, const char *what,
+		       struct strata__progress *progress);
 
 /* Tells of a write to fd that failed with err, a positive errno: STRATA_ESHM
  * when shared memory is full, else -err; with the bytes needed (all of the

@@ -473,16 +473,6 @@ strata__segtab_publish(struct strata__space *space,
 }
 
 void
-strata__segtab_retract(struct strata__space *space, uint32_t index)
-{
-	struct strata__segment *entry = entry_at(space, index);
-
-	if (state_of(entry) == STRATA_ALLOCATED)
-		entry_state(entry, STRATA_BUILDING);
-	STRATA_TESTPOINT("segtab.retract.building");
-}
-
-void
 strata__segtab_retire(struct strata__space *space, uint32_t index,
 		      uint64_t version)
 {

@@ -39,12 +39,10 @@ int strata__segtab_reserve(struct strata__space *space, uint32_t dimension,
 int strata__segtab_seal(struct strata__space *space,
 			const struct strata__building *building);
 /* Under the lock, dirty: birth, then ALLOCATED (release). The edit then raises
- * the segment epoch before the version. Reverted by retract when the commit
- * fails before its version. */
+ * the segment epoch before the version. */
 void strata__segtab_publish(struct strata__space *space,
 			    const struct strata__building *building,
 			    uint64_t birth);
-void strata__segtab_retract(struct strata__space *space, uint32_t index);
 /* Under the lock, dirty: retirement, then RETIRED (release); on the retired
  * list. */
 void strata__segtab_retire(struct strata__space *space, uint32_t index,

@@ -268,3 +268,12 @@ fixture_corrupt_hints(struct strata__space *space)
 		strata__count_set(&counters->nr_free, UINT64_MAX / 2);
 	}
 }
+
+bool
+fixture_owns(const struct strata__edit *edit, uint64_t ref)
+{
+	struct strata__block block;
+
+	return strata__block_at(edit->space, ref, &block) &&
+	       strata__edit_owns_block(edit, &block);
+}

@@ -4,6 +4,7 @@
 #ifndef STRATA_TEST_FIXTURE_H
 #define STRATA_TEST_FIXTURE_H
 
+#include "edit.h"
 #include "space.h"
 
 /*
@@ -22,5 +23,8 @@ void fixture_space_free(struct strata__space *space);
 /* How the counters lie about the hints: overwrites all free stacks and their
  * heights, live, retired and grown with nonsense, as a crash might. */
 void fixture_corrupt_hints(struct strata__space *space);
+
+/* Is the block at ref, its tag ignored, one that the edit has taken? */
+bool fixture_owns(const struct strata__edit *edit, uint64_t ref);
 
 #endif

@@ -181,17 +181,17 @@ Test(edit, it_owns_what_it_took_until_the_commit)
 
 	begin();
 	edit.root = first = take(4096);
-	cr_assert(strata__edit_owns(&edit, first));
-	cr_assert(strata__edit_owns(&edit, first | 2), "tagged or not");
-	cr_assert_not(strata__edit_owns(&edit, first + 64));
-	cr_assert_not(strata__edit_owns(&edit, 0));
+	cr_assert(fixture_owns(&edit, first));
+	cr_assert(fixture_owns(&edit, first | 2), "tagged or not");
+	cr_assert_not(fixture_owns(&edit, first + 64));
+	cr_assert_not(fixture_owns(&edit, 0));
 	(void)strata__edit_commit(&edit);
 	begin();
 	second = take(4096);
-	cr_assert_not(strata__edit_owns(&edit, first));
-	cr_assert(strata__edit_owns(&edit, second));
+	cr_assert_not(fixture_owns(&edit, first));
+	cr_assert(fixture_owns(&edit, second));
 	cr_assert_eq(strata__edit_unlink(&edit, second), 0);
-	cr_assert_not(strata__edit_owns(&edit, second));
+	cr_assert_not(fixture_owns(&edit, second));
 	strata__edit_abort(&edit);
 }
 
@@ -496,12 +496,12 @@ change(struct model *model)
 		ref = take(1 + pick(model,
 				    pick(model, 50) == 0 ? 1 * MIB : 20 * KIB));
 		model->next[model->nr_next++] = ref;
-		cr_assert(strata__edit_owns(&edit, ref));
+		cr_assert(fixture_owns(&edit, ref));
 	} else if (model->nr_next > 0) {
 		i = pick(model, model->nr_next);
 		ref = model->next[i];
 		birth = atomic_load(&record(ref)->birth);
-		cr_assert_eq(strata__edit_owns(&edit, ref),
+		cr_assert_eq(fixture_owns(&edit, ref),
 			     birth == edit.version);
 		cr_assert_eq(strata__edit_unlink(&edit, ref), 0);
 		model->next[i] = model->next[--model->nr_next];

@@ -530,26 +530,21 @@ Test(file, an_image_is_copied_whole_or_refused)
 	in = open(path, O_RDONLY | O_CLOEXEC);
 	out = open(other, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	cr_assert_eq(fstat(in, &st), 0);
-	cr_expect_eq(
-		strata__image_copy(in, out, (uint64_t)st.st_size, false, path,
-				   NULL),
-		0);
+	cr_expect_eq(strata__image_copy(in, out, (uint64_t)st.st_size, path,
+					NULL),
+		     0);
 	cr_expect_eq(strata_file_verify(other, 0, NULL), 0);
-	cr_expect_eq(strata__image_copy(in, out, (uint64_t)st.st_size + 1,
-					false, path, NULL),
+	cr_expect_eq(strata__image_copy(in, out, (uint64_t)st.st_size + 1, path,
+					NULL),
 		     STRATA_EFORMAT, "it is shorter than that");
 	close(out);
 	out = open("/dev/full", O_WRONLY | O_CLOEXEC);
-	cr_expect_eq(strata__image_copy(in, out, 1000, true, path, NULL),
-		     STRATA_ESHM);
-	cr_expect_eq(strata__image_copy(in, out, 1000, false, path, NULL),
-		     -ENOSPC);
+	cr_expect_eq(strata__image_copy(in, out, 1000, path, NULL), -ENOSPC);
 	cr_expect_eq(strata_last_error()->requested, 1000);
 	cr_expect_not_null(strstr(strata_last_error()->sentence,
 				  "are free; nothing was changed: make room"),
 			   "%s", strata_last_error()->sentence);
-	cr_expect_eq(strata__image_copy(out, in, 1000, false, path, NULL),
-		     -EBADF);
+	cr_expect_eq(strata__image_copy(out, in, 1000, path, NULL), -EBADF);
 	close(in);
 	close(out);
 }

@@ -256,18 +256,6 @@ Test(segtab, an_abandoned_segment_leaves_nothing)
 	check_all();
 }
 
-Test(segtab, a_retracted_segment_is_being_built_again)
-{
-	struct strata__building building = reserve(1 * MIB);
-
-	strata__segtab_publish(space, &building, 2);
-	strata__segtab_retract(space, building.index);
-	cr_assert_eq(state(0), STRATA_BUILDING);
-	strata__segtab_retract(space, building.index);
-	strata__segtab_abandon(space, &building);
-	check_all();
-}
-
 /**** places and indices ****/
 
 Test(segtab, the_lowest_index_and_place_are_used_again)

@@ -442,7 +442,7 @@ Test(tree, dimension_gives_a_node_that_may_be_changed)
 	cr_assert_eq(strata__tree_dimension(&edit, 9, false, &dimnode), 0);
 	cr_assert_eq(dimnode->frequency_max, 40.0);
 	cr_assert_eq(dimnode->version, edit.version);
-	cr_assert(strata__edit_owns(
+	cr_assert(fixture_owns(
 		&edit, (uint64_t)((char *)dimnode - space->window)));
 }
 
