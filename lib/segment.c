@@ -37,12 +37,24 @@ strata__folder_open(struct strata__folder *ret)
 	return strata__os_file_id(fd, &ret->id);
 }
 
+/* Threads may find it closed at the same time, each under a lock of its own: one
+ * descriptor stays. */
+static void
+folder_reopened(struct strata__folder *folder, int closed, int fd)
+{
+	if (!__atomic_compare_exchange_n(&folder->fd, &closed, fd,
+					 /* weak= */ false, __ATOMIC_RELAXED,
+					 __ATOMIC_RELAXED) &&
+	    closed != fd)
+		close(fd);
+}
+
 int
 strata__folder_mend(struct strata__folder *folder)
 {
-	int fd;
+	int fd, closed = __atomic_load_n(&folder->fd, __ATOMIC_RELAXED);
 
-	if (strata__os_is_file(folder->fd, &folder->id))
+	if (strata__os_is_file(closed, &folder->id))
 		return 0;
 	fd = strata__os_open_folder(folder->path);
 	if (fd < 0)
@@ -57,7 +69,7 @@ strata__folder_mend(struct strata__folder *folder)
 				    "folder is another one now",
 				    folder->path);
 	}
-	folder->fd = fd;
+	folder_reopened(folder, closed, fd);
 	return 0;
 }
 

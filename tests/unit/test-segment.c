@@ -3,6 +3,7 @@
 /* Segments: unseen until published, refused when not to be trusted. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -80,6 +81,60 @@ Test(segment, none_gets_a_number_of_stdio)
 	close(kept);
 	close(built);
 	close(opened);
+}
+
+static struct folder_race {
+	pthread_barrier_t start;
+	struct strata__folder *folder;
+} folder_race;
+
+static void *
+mend(void *arg)
+{
+	(void)arg;
+	(void)pthread_barrier_wait(&folder_race.start);
+	return strata__folder_mend(folder_race.folder) == 0 ? arg : NULL;
+}
+
+static unsigned
+nr_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned nr = 0;
+
+	cr_assert_not_null(dir);
+	while (readdir(dir) != NULL)
+		nr++;
+	closedir(dir);
+	return nr;
+}
+
+/* A program has closed what it does not know. */
+Test(segment, threads_that_open_the_folder_again_leave_one_descriptor)
+{
+	unsigned before = nr_descriptors();
+	pthread_t threads[2];
+
+	folder_race.folder = &folder;
+	cr_assert_eq(pthread_barrier_init(&folder_race.start, NULL, 2), 0);
+	for (int i = 0; i < 300; i++) {
+		close(folder.fd);
+		/* Else both would get this number again. */
+		(void)fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, folder.fd);
+		for (int j = 0; j < 2; j++)
+			cr_assert_eq(pthread_create(&threads[j], NULL, mend,
+						    &folder_race),
+				     0);
+		for (int j = 0; j < 2; j++) {
+			void *ret;
+
+			cr_assert_eq(pthread_join(threads[j], &ret), 0);
+			cr_assert_not_null(ret);
+		}
+		cr_assert(strata__os_is_file(folder.fd, &folder.id));
+	}
+	pthread_barrier_destroy(&folder_race.start);
+	cr_expect_eq(nr_descriptors(), before + 300, "those of this test");
 }
 
 Test(segment, names_are_as_documented)
