@@ -272,7 +272,7 @@ claim_in_turn(struct search *search)
 }
 
 int
-strata__pins_elsewhere(struct strata__space *space,
+strata__pins_elsewhere(struct strata__space *space, bool may_wait,
 		       int (*claim)(const char *name, void *arg), void *arg)
 {
 	struct search search = {.space = space, .claim = claim, .arg = arg};
@@ -287,7 +287,8 @@ strata__pins_elsewhere(struct strata__space *space,
 		ret = claim_in_turn(&search);
 		if (ret != -EBUSY)
 			return ret;
-		if (strata__os_monotonic_ns() - begin > PATIENCE_NS)
+		if (!may_wait ||
+		    strata__os_monotonic_ns() - begin > PATIENCE_NS)
 			return -EAGAIN;
 		nap();
 	}

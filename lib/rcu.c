@@ -405,8 +405,11 @@ strata__chunk_claim(struct strata__rcu *rcu, bool inheritable,
 	}
 	ret = chunk_claim_usual(&claim);
 	if (ret == -EAGAIN || ret == -EEXIST)
-		ret = strata__pins_elsewhere(rcu->space, chunk_claim_in,
-					     &claim);
+		/* One for a child is claimed in a fork, which all threads of
+		 * this process wait for. */
+		ret = strata__pins_elsewhere(rcu->space,
+					     /* may_wait= */ !inheritable,
+					     chunk_claim_in, &claim);
 	if (ret == 0) {
 		*ret_chunk = chunk;
 		return 0;

@@ -74,9 +74,10 @@ bool strata__pins_is_name(const struct strata__id *id, const char *file);
  * with the names of others of its user, and if somebody else has one of the usual
  * ones and the user has less than its share of segments, with a new name. claim
  * returns 0, -EAGAIN (no slot is free in it), -EEXIST (it is none of ours), or
- * what it told; a segment that is not there it makes. 0, -EAGAIN, or told.
+ * what it told; a segment that is not there it makes. Who may not wait does not
+ * come again when others are at it. 0, -EAGAIN, or told.
  */
-int strata__pins_elsewhere(struct strata__space *space,
+int strata__pins_elsewhere(struct strata__space *space, bool may_wait,
 			   int (*claim)(const char *name, void *arg),
 			   void *arg);
 

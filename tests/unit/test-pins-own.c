@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "attached.h"
 
@@ -280,6 +281,41 @@ Test(pins_own, who_is_stopped_in_his_turn_has_it)
 	proc_join(&child);
 	must(strata_reader_open(store, &reader));
 	cr_expect_eq(nr_ours("-pins"), 1);
+	must(strata_reader_close(reader));
+}
+
+static unsigned nr_published;
+
+static void
+count_turns(const char *point)
+{
+	nr_published += is_point(point, "pins.turn.published");
+}
+
+/* All threads of a process wait for its fork: it does not wait for a turn. */
+Test(pins_own, a_fork_does_not_wait_for_who_is_stopped)
+{
+	struct strata_reader *reader = NULL;
+	struct proc child;
+	pid_t pid;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	squat(1);
+	must(strata_reader_open(store, &reader));
+	must(strata_read_lock(reader));
+	proc_start(&child, stop_in_turn, NULL);
+	proc_hear(&child, 't');
+	strata__testpoint = count_turns;
+	pid = fork();
+	if (pid == 0)
+		_exit(strata_read_unlock(reader) == 0);
+	cr_assert_gt(pid, 0);
+	cr_expect_eq(nr_published, 1, "asks once");
+	cr_expect_eq(waitpid(pid, &(int){0}, 0), pid);
+	must(strata_read_unlock(reader));
+	proc_say(&child, 'g');
+	proc_join(&child);
 	must(strata_reader_close(reader));
 }
 
