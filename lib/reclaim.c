@@ -192,9 +192,10 @@ strata__reclaim(struct strata_store *store, uint64_t *ret_freed)
 	STRATA_TESTPOINT("reclaim.scanned");
 	STRATA_PROBE2(grace_period, store->name, scan.readers);
 	freed = free_unneeded(store, &scan);
-	strata__count_add(&counters->grace_periods, 1);
 	time_grace(&store->space.catalog->graces,
 		   strata__os_monotonic_ns() - begin);
+	STRATA_TESTPOINT("reclaim.timed");
+	strata__count_add(&counters->grace_periods, 1);
 	strata__count_max(&counters->peak_readers, scan.readers);
 	strata__scan_done(&scan);
 	store->retired_mark = strata__retired_bytes(&store->space);

@@ -209,6 +209,7 @@ history_mend(const struct recovery *recovery)
 	struct strata__space *space = recovery->space;
 	struct strata__counters *counters = &space->catalog->counters;
 	struct strata__class_counters *class_;
+	uint64_t timed = 0;
 	uint64_t taken = strata__count(&counters->allocations);
 	uint64_t given = strata__count(&counters->deallocations);
 
@@ -220,6 +221,9 @@ history_mend(const struct recovery *recovery)
 	else
 		strata__count_set(&counters->deallocations,
 				  taken - recovery->nr_in_use);
+	for (unsigned i = 0; i < STRATA_GRACE_BUCKETS; i++)
+		timed += strata__count(&space->catalog->graces.nr[i]);
+	strata__count_max(&counters->grace_periods, timed);
 	for (uint32_t i = 0; i < space->geometry->nr_classes; i++) {
 		class_ = &counters->classes[i];
 		strata__count_max(&class_->peak,

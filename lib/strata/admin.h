@@ -238,8 +238,10 @@ STRATA_API int strata_pressure_watch(struct strata_store *store,
  * @param out struct_size set by the caller; that much of it is filled
  * Context: any attached process, outside or inside a section; takes no lock.
  * Counters that a writer is changing meanwhile may be one commit apart; those of
- * a writer that died are made right by the next one. Who can have no reader slot
- * observes; readers is 0 for one that may not look at them.
+ * a writer that died are made right by the next one, but for what can only be
+ * counted where it happens: a refusal or a wait in which it died, and bytes and
+ * nanoseconds of the reclaim in which it died, may be missing. Who can have no
+ * reader slot observes; readers is 0 for one that may not look at them.
  * Cost: looks at each layer's entry and each block's record, some ten ns each.
  * @return 0; STRATA_EINVAL; STRATA_EGONE; as strata_copy().
  */

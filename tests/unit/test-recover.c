@@ -433,6 +433,27 @@ Test(recover, what_the_dead_committed_is_counted)
 		}
 }
 
+static void
+collect_garbage(void)
+{
+	must(strata_gc(store, NULL));
+}
+
+Test(recover, each_grace_period_has_its_time)
+{
+	struct strata_stats before = stats_now(), after;
+	uint64_t timed = 0;
+
+	put(3, 0, 'c', 10);
+	die_in("reclaim.timed", collect_garbage);
+	put(3, 0, 'd', 10);
+	after = stats_now();
+	for (unsigned i = 0; i < STRATA_GRACE_BUCKETS; i++)
+		timed += after.grace_durations[i];
+	cr_expect_gt(after.grace_periods, before.grace_periods);
+	cr_expect_eq(timed, after.grace_periods);
+}
+
 Test(recover, a_crystallise_that_has_nothing_to_do_is_not_counted)
 {
 	must(strata_crystallize(store, 1));
