@@ -67,7 +67,7 @@ const struct figure store_figures[] = {
 {"reloads", AT(reloads), "strata_reloads_total", NULL,
  "Dimensions replaced by a file.", 0},
 {"unloads", AT(unloads), "strata_unloads_total", NULL,
- "Dimensions taken out.", 0},
+ "Dimensions taken out by an unload.", 0},
 {"crystallizations", AT(crystallizations), "strata_crystallizations_total",
  NULL,
  "Dimensions turned into regions.", 0},

@@ -141,7 +141,7 @@ struct strata_stats {
 	uint64_t loads;
 	/** Dimensions replaced by a file. */
 	uint64_t reloads;
-	/** Dimensions taken out. */
+	/** Dimensions taken out by an unload. */
 	uint64_t unloads;
 	/** Dimensions turned into regions. */
 	uint64_t crystallizations;
