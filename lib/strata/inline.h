@@ -386,7 +386,8 @@ strata_read_lock_inline(struct strata_reader *reader)
 	if (STRATA__LIKELY(reader->way == STRATA__WAY_LOCK)) {
 		const uint64_t *hot = strata__inline_hot(reader);
 		uint64_t *slot = strata__inline_slot(reader);
-		uint64_t number = strata__inline_number(slot), pin, root;
+		uint64_t number = strata__inline_number(slot);
+		uint64_t pin = 0, root = 0;
 
 		/* Else the library pins anew, over what is in the slot. */
 		if (STRATA__LIKELY(

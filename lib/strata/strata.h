@@ -490,12 +490,14 @@ STRATA_API int strata_reader_close(struct strata_reader *reader);
 /**
  * Enters a read section, or nests in the one that is open.
  * Until the matching strata_read_unlock() everything this reader finds belongs
- * to one version and stays in place. Waits for nothing. Makes system calls only
- * when regions were loaded since this process last looked at all (to map them),
- * once in a process that has looked up some thousand layers for each region of
- * the store and never met some regions (to map these), or at the first use after
- * a fork. Async-signal-safe on a reader that the handler owns, but for the last
- * case and where something cannot be mapped. Ordering: letters A, B and C of ordering.md.
+ * to one version and stays in place. Waits for no other process. Makes system
+ * calls only to map regions: some at each lock after the first section until all
+ * are mapped, and again when more were loaded (strata_refresh() maps all at once,
+ * beforehand); and at the first use after a fork. Where there is something to be
+ * mapped, here or in a lookup, it waits for a thread of this process that is at
+ * it. Async-signal-safe on a reader that the handler owns, but for the first use
+ * after a fork, and where something cannot be mapped. Ordering: letters A, B and
+ * C of ordering.md.
  * @param reader an open reader
  * @return 0; STRATA_EGONE; STRATA_EINVAL (closed); STRATA_EREADERS or -errno in
  * the child of a fork that could get no slot. On failure there is no section.
