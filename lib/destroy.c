@@ -63,6 +63,23 @@ truncate_file(const struct strata__space *space, const char *name)
 	close(fd);
 }
 
+/* No version reaches what is being built, spare or dying. */
+static bool
+is_needed(struct strata__scan *scan, struct strata__record *record,
+	  uint32_t state)
+{
+	uint64_t birth =
+		atomic_load_explicit(&record->birth, memory_order_relaxed);
+
+	if (state == STRATA_ALLOCATED)
+		return strata__scan_needs(scan, birth, UINT64_MAX);
+	return state == STRATA_RETIRED &&
+	       strata__scan_needs(
+		       scan, birth,
+		       atomic_load_explicit(&record->retirement,
+					    memory_order_relaxed));
+}
+
 static void
 truncate_region(const struct strata__space *space, struct strata__scan *scan,
 		struct strata__segment *segment)
@@ -70,18 +87,9 @@ truncate_region(const struct strata__space *space, struct strata__scan *scan,
 	struct strata__record *record = &segment->record;
 	uint32_t state =
 		atomic_load_explicit(&record->state, memory_order_acquire);
-	uint64_t retirement = UINT64_MAX;
 	char name[STRATA_SEGMENT_NAME];
 
-	if (state == STRATA_FREE)
-		return;
-	if (state == STRATA_RETIRED)
-		retirement = atomic_load_explicit(&record->retirement,
-						  memory_order_relaxed);
-	if (strata__scan_needs(scan,
-			       atomic_load_explicit(&record->birth,
-						    memory_order_relaxed),
-			       retirement))
+	if (state == STRATA_FREE || is_needed(scan, record, state))
 		return;
 	strata__segment_name_region(
 		name, &space->id,
@@ -101,6 +109,8 @@ give_back(struct destruction *d)
 
 	if (strata__scan_take(&d->rcu, &scan) != 0)
 		return; /* goes when the last process detaches */
+	/* What died while it had two names, so that no entry knows its file. */
+	(void)strata__segtab_sweep(&d->space, NULL);
 	for (uint32_t i = 0; i < geometry->nr_segments; i++)
 		truncate_region(&d->space, &scan,
 				&strata__segments(&d->space)[i]);

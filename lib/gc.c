@@ -38,7 +38,7 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 	counters = &store->space.catalog->counters;
 	reserved = strata__count(&counters->reserved);
 	ret = strata__reclaim(store, &report.reclaimed);
-	strata__sweep_segments(store);
+	strata__doom_leftovers(store);
 	(void)strata__segtab_sweep(&store->space, &report.segments);
 	strata__pool_shrink(&store->space);
 	/* Buries what was doomed; what it gives back counts. */
@@ -65,10 +65,7 @@ limit_set(struct strata_store *store, uint64_t limit)
 
 	if (limit < reserved) {
 		/* Spares, for one. */
-		(void)strata__sweep_segments(store);
-		reserved = strata__count(&counters->reserved);
-	}
-	if (limit < reserved) {
+		strata__doom_leftovers(store);
 		strata__fail(STRATA_ELIMIT,
 			     "a limit of %llu bytes is less than the %llu that "
 			     "store '%s' has reserved; run gc, or unload a "
@@ -83,25 +80,38 @@ limit_set(struct strata_store *store, uint64_t limit)
 	return 0;
 }
 
+static int
+limit_check(const struct strata_store *store, uint64_t limit)
+{
+	if (limit >= STRATA_LIMIT_MIN &&
+	    limit <= store->space.geometry->max_limit)
+		return 0;
+	return strata__fail(
+		STRATA_EINVAL,
+		"the limit of store '%s' can be %llu to %llu bytes (its "
+		"--max-limit at creation), not %llu",
+		store->name, (unsigned long long)STRATA_LIMIT_MIN,
+		(unsigned long long)store->space.geometry->max_limit,
+		(unsigned long long)limit);
+}
+
 int
 strata_limit(struct strata_store *store, uint64_t limit)
 {
-	int ret = strata__write_begin(store);
+	int ret, tries = 2;
+	bool is_dying;
 
-	if (ret != 0)
-		return ret;
-	if (limit < STRATA_LIMIT_MIN ||
-	    limit > store->space.geometry->max_limit)
-		ret = strata__fail(
-			STRATA_EINVAL,
-			"the limit of store '%s' can be %llu to %llu bytes (its "
-			"--max-limit at creation), not %llu",
-			store->name, (unsigned long long)STRATA_LIMIT_MIN,
-			(unsigned long long)store->space.geometry->max_limit,
-			(unsigned long long)limit);
-	else
-		ret = limit_set(store, limit);
-	strata__write_end(store);
+	do {
+		ret = strata__write_begin(store);
+		if (ret != 0)
+			return ret;
+		ret = limit_check(store, limit);
+		if (ret == 0)
+			ret = limit_set(store, limit);
+		is_dying = store->nr_dying != 0;
+		strata__write_end(store);
+		/* What was dying gave its bytes back with the end. */
+	} while (ret == STRATA_ELIMIT && is_dying && --tries > 0);
 	strata__pressure_look(store);
 	return ret;
 }

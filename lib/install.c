@@ -123,15 +123,19 @@ strata__built_open(struct strata_store *store, const char *what,
 
 	built->target = (struct strata__image_target){
 		.fd = built->building.fd, .in_shm = true};
+	/* A child of a fork would keep the mapping, and by it a stray store
+	 * could write to what is published later: so no fork in between. */
+	strata__stores_lock();
 	err = strata__os_map_large(built->building.fd,
 				   built->building.image_size,
 				   /* writable= */ true, &map);
-	if (err != 0)
+	if (err != 0) {
+		strata__stores_unlock();
 		return strata__fail_errno(-err, "cannot map a new region");
+	}
 	built->target.map = map;
-	/* A child of a fork would keep it, and with it a way to write to what is
-	 * published later. */
 	err = strata__os_no_fork(map, map_size(built));
+	strata__stores_unlock();
 	if (err != 0)
 		return strata__fail_errno(-err, "cannot keep a new region from "
 						"children");
@@ -209,37 +213,54 @@ fill_once(struct strata_store *store, struct strata__built *built,
 	return ret;
 }
 
+static int
+install_locked(struct strata_store *store, struct strata__built *built,
+	       int (*fill)(struct strata__edit *edit,
+			   struct strata__built *built, void *arg),
+	       void *arg, uint64_t *ret_version)
+{
+	int ret = fill_once(store, built, fill, arg);
+
+	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
+		ret = fill_once(store, built, fill, arg);
+	if (strata__is_shortage(ret))
+		strata__refuse(store, ret);
+	if (ret != 0)
+		return ret;
+	store->edit.published = &built->building;
+	store->edit.nr_published = 1;
+	*ret_version = strata__edit_commit(&store->edit);
+	/* It may be retired and reclaimed from now on: our lock on it must not
+	 * be in the way. */
+	strata__building_close(&built->building);
+	/* What was replaced is large: do not wait for the mark. The next region
+	 * may have its pages. */
+	store->wants_spare = true;
+	(void)strata__reclaim(store, NULL);
+	store->wants_spare = false;
+	return 0;
+}
+
 int
 strata__install(struct strata_store *store, struct strata__built *built,
 		int (*fill)(struct strata__edit *edit,
 			    struct strata__built *built, void *arg),
 		void *arg, uint64_t *ret_version)
 {
+	int ret, tries = 2;
 	uint64_t version;
-	int ret = strata__write_begin(store);
+	bool is_dying;
 
-	if (ret != 0)
-		return ret;
-	ret = fill_once(store, built, fill, arg);
-	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
-		ret = fill_once(store, built, fill, arg);
-	if (strata__is_shortage(ret))
-		strata__refuse(store, ret);
-	if (ret == 0) {
-		store->edit.published = &built->building;
-		store->edit.nr_published = 1;
-		version = strata__edit_commit(&store->edit);
-		/* It may be retired and reclaimed from now on: our lock on it
-		 * must not be in the way. */
-		strata__building_close(&built->building);
-		if (ret_version != NULL)
-			*ret_version = version;
-		/* What was replaced is large: do not wait for the mark. The
-		 * next region may have its pages. */
-		store->wants_spare = true;
-		(void)strata__reclaim(store, NULL);
-		store->wants_spare = false;
-	}
-	strata__write_end(store);
+	do {
+		ret = strata__write_begin(store);
+		if (ret != 0)
+			return ret;
+		ret = install_locked(store, built, fill, arg, &version);
+		is_dying = store->nr_dying != 0;
+		strata__write_end(store);
+		/* What was dying gave its bytes back with the end. */
+	} while (strata__is_shortage(ret) && is_dying && --tries > 0);
+	if (ret == 0 && ret_version != NULL)
+		*ret_version = version;
 	return ret;
 }

@@ -267,34 +267,70 @@ blame_readers(struct strata_store *store)
 	strata__scan_done(&scan);
 }
 
-/**** segments whose builder or burier died ****/
+/**** segments whose builder or burier died, and spares ****/
 
-uint64_t
+static bool
+is_left_over(struct strata__space *space, uint32_t index)
+{
+	struct strata__record *record = &strata__segments(space)[index].record;
+	uint32_t state =
+		atomic_load_explicit(&record->state, memory_order_relaxed);
+
+	return (state == STRATA_BUILDING || state == STRATA_DYING) &&
+	       !strata__segtab_is_held(space, index);
+}
+
+static uint32_t
+segments_end(const struct strata__space *space)
+{
+	uint64_t high = strata__count(&space->catalog->counters.segments_high);
+
+	return high < space->geometry->nr_segments
+		       ? (uint32_t)high
+		       : space->geometry->nr_segments;
+}
+
+void
 strata__sweep_segments(struct strata_store *store)
 {
 	struct strata__space *space = &store->space;
-	uint64_t high = strata__count(&space->catalog->counters.segments_high);
-	uint64_t before = strata__count(&space->catalog->counters.region_bytes);
+	uint32_t end = segments_end(space);
 
 	if (strata__folder_mend(&space->folder) != 0)
-		return 0;
-	for (uint32_t i = 0; i < high && i < space->geometry->nr_segments;
-	     i++) {
-		struct strata__record *record =
-			&strata__segments(space)[i].record;
-		uint32_t state = atomic_load_explicit(&record->state,
-						      memory_order_relaxed);
-
-		if (state != STRATA_BUILDING && state != STRATA_DYING)
+		return;
+	for (uint32_t i = 0; i < end; i++) {
+		if (!is_left_over(space, i))
 			continue;
-		if (strata__segtab_is_held(space, i))
-			continue;
-		if (state == STRATA_BUILDING)
-			strata__segtab_doom(space, i);
+		strata__segtab_doom(space, i);
 		if (strata__segtab_bury(space, i))
 			strata__segtab_forget(space, i);
 	}
-	return before - strata__count(&space->catalog->counters.region_bytes);
+}
+
+static bool
+is_noted(const struct strata_store *store, uint32_t index)
+{
+	for (size_t i = 0; i < store->nr_dying; i++)
+		if (store->dying[i] == index)
+			return true;
+	return false;
+}
+
+void
+strata__doom_leftovers(struct strata_store *store)
+{
+	struct strata__space *space = &store->space;
+	uint32_t end = segments_end(space);
+
+	if (strata__folder_mend(&space->folder) != 0)
+		return;
+	for (uint32_t i = 0; i < end; i++) {
+		if (is_noted(store, i) || !is_left_over(space, i) ||
+		    !dying_room(store))
+			continue;
+		strata__segtab_doom(space, i);
+		store->dying[store->nr_dying++] = i;
+	}
 }
 
 /**** want of room ****/
@@ -303,15 +339,16 @@ uint64_t
 strata__make_room(struct strata_store *store, int code)
 {
 	struct strata_error_info kept = *strata__error();
-	uint64_t freed = 0, swept;
+	uint64_t freed = 0;
 
-	swept = strata__sweep_segments(store);
 	(void)strata__reclaim(store, &freed);
-	/* A class at its maximum gains nothing by it. */
-	if (code != STRATA_ECLASS)
+	/* A class at its maximum gains nothing by these. */
+	if (code != STRATA_ECLASS) {
+		strata__doom_leftovers(store);
 		freed += strata__pool_shrink(&store->space);
+	}
 	*strata__error() = kept;
-	return freed + swept;
+	return freed;
 }
 
 void

@@ -699,14 +699,14 @@ strata__segtab_recount(struct strata__space *space)
 	strata__count_max(&counters->next_generation, generation + 1);
 }
 
-/* Does an entry name that file? */
+/* Does an entry name that file? Any one: a destroy counts nothing anew before. */
 static bool
 is_entered(const struct strata__space *space, uint64_t generation)
 {
 	struct strata__segment *entry;
-	uint32_t i, nr = high(space);
+	uint32_t i;
 
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < space->geometry->nr_segments; i++) {
 		entry = entry_at(space, i);
 		if (state_of(entry) != STRATA_FREE &&
 		    strata__count(&entry->record.generation) == generation)

@@ -187,12 +187,14 @@ int strata__recover(struct strata_store *store);
 int strata__reclaim(struct strata_store *store, uint64_t *ret_freed);
 /* The same state. A spare that was kept is doomed. */
 void strata__spare_give_up(struct strata_store *store);
-/* Under the writer lock, dirty, rarely: finishes what dead builders and buriers
- * of segments left, and gives up spares. Returns the bytes given back. */
-uint64_t strata__sweep_segments(struct strata_store *store);
+/* Under the writer lock, dirty: finishes what dead builders and buriers of
+ * segments left, and gives up spares. At once, which takes milliseconds; and with
+ * the end of the write, outside of the lock. */
+void strata__sweep_segments(struct strata_store *store);
+void strata__doom_leftovers(struct strata_store *store);
 /* Under the writer lock, dirty, after that refusal for want of room, which stays
- * told: sweeps, reclaims, shrinks the pools. Returns the bytes that are free
- * now; those of segments that are only doomed come with the end of the write. */
+ * told: reclaims, dooms what is left over, shrinks the pools. Returns the bytes
+ * that are free now; those of segments come with the end of the write. */
 uint64_t strata__make_room(struct strata_store *store, int code);
 /* The same state, when that refusal is the last word: gives back what the pools
  * have grown for it, and appends to the error which reader retains most, if any

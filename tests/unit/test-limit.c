@@ -560,3 +560,43 @@ Test(limit, threads_tell_each_crossing_once)
 	cr_expect_eq(told.now, strata_pressure_now(store),
 		     "the last change is told");
 }
+
+/**** what is free in a moment ****/
+
+#define NR_MANY 60000u
+
+static struct strata_reader *last_reader;
+
+/* The image is there, and nothing more fits: but for what this reader has just
+ * left, which has to be buried first. */
+static void
+leave_and_fill(const char *point)
+{
+	struct strata__counters *counters = &store->space.catalog->counters;
+
+	if (!is_point(point, "segtab.seal.written"))
+		return;
+	strata__testpoint = NULL;
+	must(strata_read_unlock(last_reader));
+	strata__count_set(&counters->limit, strata__count(&counters->reserved));
+}
+
+Test(limit, finds_the_room_that_a_reader_has_just_left)
+{
+	struct strata_config config = store_config(64 * MIB);
+
+	config.nr_pools = 1;
+	config.pools[0] = (struct strata_pool_config){4 * KIB, 16 * MIB};
+	store_again(&config);
+	must(strata_load(store, file_of("old", 20, 8, MIB), NULL));
+	last_reader = reader_open(store);
+	must(strata_read_lock(last_reader));
+	must(strata_unload(store, 20, /* forget= */ 0));
+	cr_expect_gt(stats_now().retired, 8 * MIB);
+	(void)file_of("many", 21, NR_MANY, 16);
+	strata__testpoint = leave_and_fill;
+	must(strata_load(store, file_path("many"), NULL));
+	cr_expect(has(21, 0, 'a', 16));
+	must(strata_reader_close(last_reader));
+	expect_clean();
+}

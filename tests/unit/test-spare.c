@@ -346,6 +346,175 @@ Test(spare, of_a_dead_writer_is_nobodys)
 	}
 }
 
+/* Regions that are held open: what they take is seen when they have no name. */
+#define HELD_MAX 8
+
+struct held {
+	int fds[HELD_MAX];
+	unsigned nr;
+};
+
+static void
+hold_regions(struct held *held)
+{
+	DIR *dir = opendir(folder_path);
+	struct dirent *entry;
+
+	held->nr = 0;
+	while ((entry = readdir(dir)) != NULL) {
+		if (strstr(entry->d_name, "-region") == NULL)
+			continue;
+		cr_assert_lt(held->nr, HELD_MAX);
+		held->fds[held->nr++] = openat(dirfd(dir), entry->d_name,
+					       O_RDONLY | O_CLOEXEC);
+	}
+	closedir(dir);
+}
+
+static uint64_t
+bytes_let_go(struct held *held)
+{
+	uint64_t bytes = 0;
+	struct stat st;
+
+	for (unsigned i = 0; i < held->nr; i++) {
+		cr_assert_eq(fstat(held->fds[i], &st), 0);
+		bytes += (uint64_t)st.st_blocks * 512;
+		close(held->fds[i]);
+	}
+	return bytes;
+}
+
+static void
+reload_once(void)
+{
+	reload("a");
+}
+
+/* Under whoever reads, and has the former life mapped; also what died while it
+ * was made a spare. */
+Test(spare, is_given_back_by_a_destroy)
+{
+	static const char *const points[] = {
+		NULL,
+		"spare.make.ended",
+		"spare.make.renamed",
+		"spare.make.birth",
+		"spare.make.retirement",
+		"spare.make.entered",
+	};
+	struct strata_config config = store_config(64 * MIB);
+
+	config.huge_pages = STRATA_HUGE_NEVER;
+	for (size_t i = 0; i < sizeof(points) / sizeof(*points); i++) {
+		struct strata_reader *reader = reader_open(store);
+		struct held held;
+
+		must(strata_read_lock(reader));
+		cr_expect(reads(reader, 7, 4, 'e', MIB));
+		must(strata_read_unlock(reader));
+		if (points[i] != NULL)
+			die_in(points[i], reload_once);
+		else
+			reload("a");
+		must(strata_read_lock(reader));
+		cr_expect(reads(reader, 7, 4, 'e', MIB));
+		hold_regions(&held);
+		cr_expect_eq(held.nr, 2);
+		must(strata_destroy(STORE));
+		cr_expect(reads(reader, 7, 4, 'e', MIB));
+		cr_expect_eq(bytes_let_go(&held), segment_size("a"), "%s",
+			     points[i]);
+		must(strata_read_unlock(reader));
+		must(strata_reader_close(reader));
+		must(strata_detach(store));
+		must(strata_create(STORE, &config));
+		store = store_attach(STRATA_WRITE);
+		must(strata_load(store, file_path("a"), NULL));
+	}
+}
+
+/**** under the lock, and not ****/
+
+static unsigned nr_under_lock, nr_truncated;
+
+static void
+see_truncations(const char *point)
+{
+	if (!is_point(point, "segtab.bury.truncated"))
+		return;
+	nr_truncated++;
+	nr_under_lock += atomic_load(&store->space.lock->dirty) != 0;
+}
+
+static void
+limit_lower(void)
+{
+	must(strata_limit(store, stats_now().reserved - MIB));
+}
+
+static void
+collect_all(void)
+{
+	must(strata_gc(store, NULL));
+}
+
+/* What fits only where it was. */
+static void
+load_much(void)
+{
+	must(strata_limit(store, stats_now().reserved + 4 * MIB));
+	must(strata_load(store, file_path("eight"), NULL));
+}
+
+Test(spare, is_truncated_when_others_may_write)
+{
+	static void (*const wishes[])(void) = {limit_lower, collect_all,
+					       load_much};
+
+	file_of("eight", 8, 8, MIB);
+	for (size_t i = 0; i < sizeof(wishes) / sizeof(*wishes); i++) {
+		must(strata_limit(store, 64 * MIB));
+		reload("a");
+		reload("a");
+		cr_expect_eq(nr_files(), 2);
+		nr_truncated = nr_under_lock = 0;
+		strata__testpoint = see_truncations;
+		wishes[i]();
+		strata__testpoint = NULL;
+		cr_expect_eq(nr_truncated, 1, "%zu", i);
+		cr_expect_eq(nr_under_lock, 0, "%zu", i);
+		expect_clean();
+	}
+}
+
+Test(spare, is_not_given_up_for_a_class_at_its_maximum)
+{
+	static char data[60000];
+	struct strata_config config = store_config(64 * MIB);
+	struct strata_store *other;
+	struct strata_txn *txn;
+
+	config.huge_pages = STRATA_HUGE_NEVER;
+	config.nr_pools = 2;
+	config.pools[0] = (struct strata_pool_config){4 * KIB, 2 * MIB};
+	config.pools[1] = (struct strata_pool_config){
+		64 * KIB, 5 * (64 * KIB + STRATA_BLOCK_SLACK)};
+	store_again(&config);
+	must(strata_load(store, file_path("a"), NULL));
+	reload("a");
+	cr_expect_eq(nr_files(), 2);
+	other = store_attach(STRATA_WRITE);
+	must(strata_txn_begin(other, &txn));
+	for (uint32_t layer = 0; layer < 6; layer++)
+		must(strata_put(txn, 9, layer, NULL, data, sizeof(data), 0));
+	expect_error(strata_txn_commit(txn, NULL), STRATA_ECLASS, "maximum");
+	strata_txn_abort(txn);
+	must(strata_detach(other));
+	cr_expect_eq(nr_files(), 2);
+	expect_clean();
+}
+
 static bool done;
 
 static void
