@@ -762,9 +762,14 @@ sweep_folder(struct strata__space *space, DIR *dir, uint64_t *nr)
 	uint64_t generation;
 	int code = 0;
 
-	while (code == 0 && (file = readdir(dir)) != NULL)
+	while (code == 0) {
+		errno = 0;
+		file = readdir(dir);
+		if (file == NULL)
+			return -errno;
 		if (parse_name(space, file->d_name, &generation))
 			code = sweep_file(space, generation, nr);
+	}
 	return code;
 }
 
