@@ -238,7 +238,7 @@ strata__edit_unlink_segment(struct strata__edit *edit, uint32_t index)
 
 /**** committing ****/
 
-/* Letter E: pairs with the acquire of the epoch in strata__space_refresh().
+/* Letter E: pairs with the acquire of the epoch in epoch_now() (mapping.c).
  * Orders the entries of the segment table before it; and the version's release
  * orders it before the version: without it a reader could follow a reference
  * into a region that it does not know it must map. */

@@ -19,7 +19,8 @@
 
 /*
  * A life of an entry: FREE, BUILDING, ALLOCATED, RETIRED, DYING, FREE; or from
- * BUILDING straight to DYING. What may last (filling, truncating) is done
+ * BUILDING straight to DYING. A spare (spare.c) ends one from RETIRED, and begins
+ * the next BUILDING, with another generation. What may last (filling, truncating) is done
  * outside of the writer lock. Who fills a file holds byte 0 of it, so that the
  * others can tell somebody at work from somebody dead.
  *
@@ -512,8 +513,9 @@ strata__segtab_doom(struct strata__space *space, uint32_t index)
 
 /*
  * The generation of a dying entry; 0 when it is not dying (any more). It is
- * entered while the entry is FREE: when it is the same before and after, the
- * state between belongs to it.
+ * entered while the entry is FREE, or BUILDING for a spare, and so never while
+ * it is DYING: when it is the same before and after, the state between belongs
+ * to it.
  */
 static uint64_t
 dying_generation(const struct strata__segment *entry)
