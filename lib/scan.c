@@ -38,24 +38,69 @@ scan_add(struct strata__scan *scan, const struct strata__pin *pin)
 	return 0;
 }
 
+/* Asking takes long where an owner has put thousands of locks on his segment. */
+#define ASKING_MAX_NS (UINT64_C(5) * 1000 * 1000)
+
+static struct strata__scan_file *
+asked_of(struct strata__scan *scan, uint32_t file)
+{
+	return file < scan->nr_files ? &scan->files[file] : NULL;
+}
+
 /*
- * Reads a whole segment into the buffer. One that was cut off is read as far as
- * it goes: the pins in what is left stand, and their readers would not notice
- * that they protect nothing. Those behind are 0, and if the segment is made
- * longer again their readers find them so. Whatever else fails is an error.
+ * Bytes of a segment in which there are slots of the living. Slots are given
+ * from the first one on, and a segment has room for many: so it is small. Who
+ * has a slot has a lock on it since before its first pin; what he has not locked
+ * now, behind the fence, holds no pin that protects a candidate, and is not
+ * locked by its heir either (or his counter is another one by then, see
+ * scan_read). Whoever else has a lock there only has us read more.
+ */
+static uint64_t
+scan_extent(struct strata__scan *scan, uint32_t file)
+{
+	uint64_t size = scan->rcu->space->geometry->pins_size;
+	uint64_t end = STRATA_PINS_SLOTS + STRATA_PAGE;
+	struct strata__scan_file *mine = asked_of(scan, file);
+	uint64_t begin = strata__os_monotonic_ns();
+
+	if (mine == NULL || mine->asked_ns > ASKING_MAX_NS)
+		return size;
+	/* An answer that cannot be had counts as yes. */
+	while (end < size &&
+	       strata__os_is_locked(scan->rcu->files[file].fd, end,
+				    size - end) != 0)
+		end = STRATA_PINS_SLOTS + 4 * (end - STRATA_PINS_SLOTS);
+	mine->asked_ns += strata__os_monotonic_ns() - begin;
+	return end < size ? end : size;
+}
+
+static uint32_t
+nr_slots(const struct strata__rcu *rcu, uint64_t size)
+{
+	uint64_t nr = (size - STRATA_PINS_SLOTS) / sizeof(struct strata__slot);
+	uint32_t all = rcu->space->geometry->readers;
+
+	return nr < all ? (uint32_t)nr : all;
+}
+
+/*
+ * Reads a segment up to size into the buffer. One that was cut off is read as
+ * far as it goes: the pins in what is left stand, and their readers would not
+ * notice that they protect nothing. Those behind are 0, and if the segment is
+ * made longer again their readers find them so. Whatever else fails is an error.
  */
 static int
 scan_load(struct strata__rcu *rcu, const struct strata__pins_file *file,
-	  bool *ret_loaded)
+	  uint64_t size, bool *ret_loaded)
 {
-	uint64_t size = rcu->space->geometry->pins_size;
 	int ret;
 
 	*ret_loaded = false;
 	if (file->fd < 0)
 		return 0;
 	if (rcu->buffer == NULL)
-		rcu->buffer = aligned_alloc(128, size);
+		rcu->buffer = aligned_alloc(128,
+					    rcu->space->geometry->pins_size);
 	if (rcu->buffer == NULL)
 		return strata__fail(STRATA_ENOMEM, "no memory for a scan");
 	ret = strata__os_pread(file->fd, rcu->buffer, size, 0);
@@ -94,13 +139,13 @@ static int
 scan_file(struct strata__scan *scan, uint32_t file)
 {
 	struct strata__rcu *rcu = scan->rcu;
+	uint64_t size = scan_extent(scan, file);
 	bool loaded;
-	int ret = scan_load(rcu, &rcu->files[file], &loaded);
+	int ret = scan_load(rcu, &rcu->files[file], size, &loaded);
 
 	if (!loaded)
 		return ret;
-	for (uint32_t i = 0; ret == 0 && i < rcu->space->geometry->readers;
-	     i++) {
+	for (uint32_t i = 0; ret == 0 && i < nr_slots(rcu, size); i++) {
 		const struct strata__slot *slot = scan_slot(rcu, i);
 		struct strata__pin pin = { .word = slot_word(slot),
 					   .inode = rcu->files[file].inode,
@@ -335,16 +380,11 @@ slot_is_locked(const struct strata__pins_file *file, uint32_t slot)
 		       STRATA_CHUNK_SLOTS * sizeof(struct strata__slot)) != 0;
 }
 
-/* Asking takes long where an owner has put thousands of locks on his segment. */
-#define ASKING_MAX_NS (UINT64_C(5) * 1000 * 1000)
-
 static bool
 ask_if_alive(struct strata__scan *scan, const struct strata__pin *pin)
 {
 	const struct strata__pins_file *file = &scan->rcu->files[pin->file];
-	struct strata__scan_file *mine = pin->file < scan->nr_files ?
-		&scan->files[pin->file] :
-		NULL;
+	struct strata__scan_file *mine = asked_of(scan, pin->file);
 	uint64_t begin;
 	bool locked;
 
@@ -468,13 +508,13 @@ scan_each_slot(struct strata__scan *scan, uint32_t file,
 			 struct strata__scan *scan, void *arg),
 	       void *arg)
 {
+	uint64_t size = scan->rcu->space->geometry->pins_size;
 	bool loaded;
-	int ret = scan_load(scan->rcu, &scan->rcu->files[file], &loaded);
+	int ret = scan_load(scan->rcu, &scan->rcu->files[file], size, &loaded);
 
 	if (!loaded)
 		return ret;
-	for (uint32_t i = 0;
-	     ret == 0 && i < scan->rcu->space->geometry->readers; i++) {
+	for (uint32_t i = 0; ret == 0 && i < nr_slots(scan->rcu, size); i++) {
 		const struct strata__slot *slot = scan_slot(scan->rcu, i);
 		struct strata__pin pin = { .word = slot_word(slot),
 					   .inode = scan->rcu->files[file].inode,

@@ -221,6 +221,46 @@ Test(rcu, the_pin_of_a_dead_process_protects_nothing)
 	cr_expect_eq(nr_pins(), 0, "who takes the chunk clears it");
 }
 
+static void
+open_many(struct proc *parent, void *arg)
+{
+	struct strata_reader *reader;
+	struct strata_store *mine;
+
+	need(strata_attach(STORE, STRATA_READ, &mine) == 0, "attach");
+	for (unsigned i = 0; i < *(const unsigned *)arg; i++)
+		need(strata_reader_open(mine, &reader) == 0, "open");
+	proc_say(parent, 'o');
+	proc_hear(parent, 'd');
+	test_exit(0);
+}
+
+/* Who came when there were many is seen when the many are gone; and is not when
+ * he is gone, too, whatever his slot says. */
+Test(rcu, a_pin_is_seen_wherever_it_is)
+{
+	static unsigned many[] = {1, 31, 32, 33, 127, 128, 129, 512, 1020};
+	uint64_t version = strata_version(store);
+
+	cr_assert_geq(store->space.geometry->readers, 1024);
+	for (size_t i = 0; i < sizeof(many) / sizeof(*many); i++) {
+		struct proc below, above;
+
+		proc_start(&below, open_many, &many[i]);
+		proc_hear(&below, 'o');
+		proc_start(&above, pin_and_die, NULL);
+		proc_hear(&above, 'l');
+		cr_expect(needs(version, version + 1), "%u", many[i]);
+		proc_say(&below, 'd');
+		cr_expect_eq(proc_wait(&below), 0);
+		cr_expect(needs(version, version + 1), "%u", many[i]);
+		cr_expect_eq(nr_pins(), 1);
+		proc_say(&above, 'd');
+		cr_expect_eq(proc_wait(&above), 0);
+		cr_expect_not(needs(version, version + 1), "%u", many[i]);
+	}
+}
+
 Test(rcu, what_only_the_dead_pinned_is_reclaimed)
 {
 	struct proc child;
