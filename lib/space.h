@@ -339,7 +339,7 @@ int strata__space_open_region(const struct strata__space *space, uint32_t index,
 bool strata__space_region_still(const struct strata__space *space,
 				const struct strata__region_file *file);
 
-/**** accounts ****/
+/**** accounts (account.c) ****/
 
 /* Adds used, reserved and limit to the error just told. What is refused does not
  * count as used. */
