@@ -172,7 +172,8 @@ static const struct table_column spread_columns[] = {
 	{"FREE RUNS OF", true}, {"1", true},	  {"2", true},
 	{"4", true},		{"8", true},	  {"16", true},
 	{"32", true},		{"64", true},	  {"128+", true},
-	{"LONGEST", true},	{"TRAPPED", true}, {"SLACK", true},
+	{"LONGEST", true},	{"TRAPPED", true},
+	{"SLACK SO FAR", true},
 };
 _Static_assert(sizeof(spread_columns) / sizeof(*spread_columns) ==
 		       4 + STRATA_FREE_RUNS,
