@@ -118,9 +118,9 @@ struct strata__pin {
 	uint64_t retained_alone, retained; /* filled by who accounts */
 };
 
-/* All pins, sorted by version, as they were after the heavy fence. Good for
- * candidates that were fixed before it, and for no others. Holds scan_mutex
- * until done. */
+/* All pins of the living, and some of the dead, sorted by version, as they were
+ * after the heavy fence. Good for candidates that were fixed before it, and for
+ * no others. Holds scan_mutex until done. */
 struct strata__scan_file {
 	uint64_t handovers; /* the counter, as the scan began */
 	uint64_t asked_ns;  /* spent on asking who lives */
