@@ -188,14 +188,15 @@ static int
 region_map(struct strata__space *space, const struct strata__segment *segment,
 	   const struct look *look)
 {
-	char *at = space->window + look->place;
 	int code, fd = -1;
+	char *at;
 
 	code = region_check_place(space->geometry, look);
 	if (code == 0)
 		code = region_open(space, look, &fd);
 	if (code != 0)
 		return code;
+	at = space->window + look->place;
 	STRATA_TESTPOINT("space.region-opened");
 	/* The file says nothing of the place: a look that is half of the life
 	 * before must not cover what another thread reads. */

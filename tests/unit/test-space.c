@@ -573,6 +573,7 @@ Test(space, impossible_places_are_refused)
 				   end,
 				   end - 4096,
 				   UINT64_MAX - 4095,
+				   UINT64_C(1) << 63,
 				   g->region_base - 4096,
 				   g->region_base + 64};
 	struct strata__segment *segment = &strata__segments(&writer)[0];
