@@ -22,7 +22,7 @@ make_store
 good top "$store" --once --interval=0.1
 prints "^strata top: $store  version 4  .* every 0.1 s$"
 prints '^memory    \[#.*|.*|.*|.*\] .* of 32.0 MiB$'
-prints '^pressure  none: .* % held (75 warning, 85 high, 95 critical); retired '
+prints '^pressure  none: .* % held (thresholds 75, 85, 95 %); retired '
 prints '^a second  0.0 commits, .* 0 readers, 0 inside$'
 prints '^  4.0 KiB \[#.*\] [0-9]* live [0-9]* retired of '
 prints '^regions   \[777* *\] 1, 2.9 MiB$'

@@ -112,15 +112,34 @@ grep -q "note: version 11: the command left with 3$" "$err" ||
 	fail 'a command that failed is not noted'
 
 #
+# whoever reads has seen enough: he knows
+#
+mkfifo "$work/pipe"
+(
+	trap '' PIPE
+	status=0
+	"$STRATA" watch "$store" --count=9 >"$work/pipe" \
+		2>"$work/complaint" || status=$?
+	echo "$status" >"$work/status"
+) &
+watcher=$!
+head -n 1 "$work/pipe" >"$out"
+prints "^$store: watched from version 13 on$"
+good put "$store" 7/3 "$work/content"
+wait "$watcher"
+test ! -s "$work/complaint" || fail "it said: $(cat "$work/complaint")"
+test "$(cat "$work/status")" -eq 1 || fail 'not all was written, and it left with 0'
+
+#
 # as JSON, an object a line; the end of the store
 #
 watch_begin --json
 "$json_check" "$out" || fail 'no JSON'
-prints '"event":"begin",.*"version":13}'
+prints '"event":"begin",.*"version":14}'
 did put "$store" 1/5 "$work/hello"
 next
 "$json_check" "$out" || fail 'no JSON'
-prints '"first":14,"version":14,'
+prints '"first":15,"version":15,'
 prints '"id":1,.*"change":"changed","state":"proto",.*"put":{"count":1,"bytes":6,"first":\[5\]}'
 prints "\"pid\":$did,.*\"versions\":1}\],\"unknown\":0}"
 did destroy "$store"

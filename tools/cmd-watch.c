@@ -151,7 +151,7 @@ line_print(const struct watch *watch, const char *line)
 	clean = text_clean(line);
 	puts(clean);
 	free(clean);
-	return fflush(stdout) == 0 ? TOOL_DONE : TOOL_REFUSED;
+	return line_print_now();
 }
 
 /**** the command of --exec ****/
@@ -321,7 +321,7 @@ watch_announce(struct watch *watch)
 			(json_int_t)watch->look.version));
 	message_say(args, "%s: watched from version %llu on", watch->view.name,
 		    (unsigned long long)watch->look.version);
-	return fflush(stdout) == 0 ? TOOL_DONE : TOOL_REFUSED;
+	return line_print_now();
 }
 
 static int

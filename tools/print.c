@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* Output: sizes and times, text from strangers, aligned tables, JSON. */
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -350,6 +351,17 @@ json_print(json_t *object)
 	return TOOL_DONE;
 }
 
+int print_errno;
+
+int
+line_print_now(void)
+{
+	if (fflush(stdout) == 0)
+		return TOOL_DONE;
+	print_errno = errno;
+	return TOOL_REFUSED;
+}
+
 int
 json_print_line(json_t *object)
 {
@@ -359,5 +371,5 @@ json_print_line(json_t *object)
 		   JSON_COMPACT | JSON_REAL_PRECISION(digits));
 	putchar('\n');
 	json_decref(object);
-	return fflush(stdout) == 0 ? TOOL_DONE : TOOL_REFUSED;
+	return line_print_now();
 }

@@ -223,7 +223,7 @@ output_finish(int status)
 	errno = 0;
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return status;
-	error = errno;
+	error = print_errno != 0 ? print_errno : errno;
 	if (error != EPIPE)
 		fprintf(stderr, "strata: the output cannot be written: %s\n",
 			strerror(error != 0 ? error : EIO));

@@ -131,7 +131,7 @@ memory_lines(struct top_page *page, const struct strata_stats *stats)
 		 SIZE_TEXT(stats->reserved), SIZE_TEXT(stats->limit));
 	free(text);
 	line_add(page, false,
-		 "pressure  %s: %.1f %% held (75 warning, 85 high, 95 critical); "
+		 "pressure  %s: %.1f %% held (thresholds 75, 85, 95 %%); "
 		 "retired %s",
 		 pressure_text(stats->pressure),
 		 percent(stats->held, stats->limit), SIZE_TEXT(stats->retired));
