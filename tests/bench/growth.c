@@ -25,7 +25,8 @@
 #define SAME      280
 #define SIZE      64
 #define LARGE     (16 << 10)
-#define LIMIT     (UINT64_C(512) << 20)
+/* Of nodes there may be a ninth of it. */
+#define LIMIT     (UINT64_C(1) << 30)
 /* Each region takes 2 MiB of addresses at least, and their room is a multiple
  * of this. */
 #define MAX_LIMIT (UINT64_C(8) << 30)
