@@ -239,7 +239,10 @@ targets(enum pace pace, unsigned nr_readers)
 	if (contents.largest >= 1 << 20) {
 		if (pace == CONTINUOUS)
 			bench_at_least(
-				"replace 1 MiB, rate / raw publish",
+				nr_readers == 1
+					? "replace 1 MiB, rate / raw publish"
+					: "replace 1 MiB, 10 readers, rate / "
+					  "raw publish",
 				bench_quotient(run, session->rate,
 					       cell_of(&peer_raw, true)->rate),
 				0.95);

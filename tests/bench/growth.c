@@ -372,7 +372,8 @@ print(const struct bench *bench)
 		}
 	bench_note(
 		"a commit copies the nodes on the way: root and dimension; a "
-		"leaf more from layer 48 on, a directory node more above "
+		"leaf more from layer 48 on, a node more from layer 16384 on, "
+		"a directory node more above "
 		"511 dimensions; each is 4 KiB, however many layers there "
 		"are");
 }
