@@ -96,6 +96,20 @@ files_give_away(uid_t uid)
 	closedir(dir);
 }
 
+/* Of this process, and what the count itself takes. */
+static inline unsigned
+nr_descriptors(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned nr = 0;
+
+	cr_assert_not_null(dir);
+	while (readdir(dir) != NULL)
+		nr++;
+	closedir(dir);
+	return nr;
+}
+
 static void
 folder_teardown(void)
 {

@@ -78,19 +78,6 @@ copies(struct strata_store *of, uint32_t dimension, uint32_t layer, char byte,
 	return is;
 }
 
-static unsigned
-nr_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned nr = 0;
-
-	cr_assert_not_null(dir);
-	while (readdir(dir) != NULL)
-		nr++;
-	closedir(dir);
-	return nr;
-}
-
 /**** what is copied ****/
 
 Test(observer, copies_all_of_a_layer)

@@ -96,19 +96,6 @@ mend(void *arg)
 	return strata__folder_mend(folder_race.folder) == 0 ? arg : NULL;
 }
 
-static unsigned
-nr_descriptors(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	unsigned nr = 0;
-
-	cr_assert_not_null(dir);
-	while (readdir(dir) != NULL)
-		nr++;
-	closedir(dir);
-	return nr;
-}
-
 /* A program has closed what it does not know. */
 Test(segment, threads_that_open_the_folder_again_leave_one_descriptor)
 {
