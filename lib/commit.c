@@ -24,18 +24,24 @@
 /*
  * Under the writer lock. Who removes or renames a catalog by hand ends the
  * store: another one may have the name already, and two under one name would be
- * two truths.
+ * two truths. Who takes the lock anew looks; a session that kept it looks once
+ * in a tick of the coarse clock, since the look is a system call, which costs as
+ * much as all else that a small commit does.
  */
 static int
-check_alive(struct strata_store *store)
+check_alive(struct strata_store *store, bool anew)
 {
 	struct strata__catalog *catalog = store->space.catalog;
 	uint64_t version = atomic_load_explicit(&catalog->hot.version,
 						memory_order_relaxed);
+	uint64_t now = strata__os_realtime_coarse_ns();
 
 	if ((version & STRATA_VERSION_DEAD) != 0)
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    store->name);
+	if (!anew && now == store->last_look_ns)
+		return 0;
+	store->last_look_ns = now;
 	if (strata__space_is_named(&store->space))
 		return 0;
 	strata__space_mark_dead(&store->space);
@@ -90,12 +96,13 @@ is_session_of_this_thread(struct strata_store *store)
 
 /* A session keeps the lock between its commits, unless it yielded it. */
 static int
-lock_take(struct strata_store *store)
+lock_take(struct strata_store *store, bool *ret_anew)
 {
 	bool session = is_session_of_this_thread(store);
 	int ret;
 
-	if (session && store->session_locked)
+	*ret_anew = !session || !store->session_locked;
+	if (!*ret_anew)
 		return 0;
 	ret = strata__wlock_acquire(&store->wlock, STRATA_WLOCK_TIMEOUT_NS);
 	if (ret == 0 && session)
@@ -121,12 +128,13 @@ int
 strata__write_begin(struct strata_store *store)
 {
 	int ret = strata__check_writer(store);
+	bool anew;
 
 	if (ret == 0)
-		ret = lock_take(store);
+		ret = lock_take(store, &anew);
 	if (ret != 0)
 		return ret;
-	ret = check_alive(store);
+	ret = check_alive(store, anew);
 	if (ret == 0)
 		ret = make_dirty(store);
 	if (ret != 0)
@@ -605,7 +613,7 @@ check_session(struct strata_store *store)
 		return strata__fail(STRATA_EBUSY,
 				    "another thread has a writer session on this "
 				    "handle: close it, or attach once more");
-	return check_alive(store);
+	return check_alive(store, /* anew= */ true);
 }
 
 int

@@ -57,6 +57,7 @@ struct strata_store {
 	struct strata__edit edit;
 	_Atomic(void *) session_thread; /* of the open session, or NULL */
 	bool session_locked; /* it has the lock, and did not yield it */
+	uint64_t last_look_ns; /* the tick in which the name was looked at */
 	unsigned commits_since_reclaim;
 	uint64_t retired_mark; /* retired bytes that the last reclaim left */
 	uint64_t last_wake_ns;

@@ -440,12 +440,10 @@ Test(destroy, a_catalog_that_is_removed_is_the_end)
 	struct strata_txn *txn = txn_begin();
 
 	must(strata_put(txn, 1, 0, NULL, "x", 1, 0));
-	must(strata_writer_open(old, &session));
 	cr_assert_eq(unlinkat(folder.fd, "strata." STORE, 0), 0);
 	must(strata_create(STORE, &config));
 	expect_error(strata_txn_commit(txn, NULL), STRATA_EGONE, "removed");
 	strata_txn_abort(txn);
-	must(strata_writer_close(session));
 	expect_error(strata_writer_open(old, &session), STRATA_EGONE, "");
 	store = store_attach(STRATA_WRITE);
 	cr_expect_eq(find_layer(1, 0), STRATA_ENODIM);
@@ -453,6 +451,30 @@ Test(destroy, a_catalog_that_is_removed_is_the_end)
 	must(strata_detach(old));
 	cr_expect(has(1, 0, 'n', 10));
 	expect_clean();
+}
+
+/* Which looks once in a tick of the clock. */
+Test(destroy, a_session_learns_in_the_next_tick_that_its_catalog_is_removed)
+{
+	struct strata_writer *session;
+	struct strata_txn *txn;
+	uint64_t at_removal, before;
+	int code;
+
+	must(strata_writer_open(store, &session));
+	put(1, 0, 'a', 10);
+	cr_assert_eq(unlinkat(folder.fd, "strata." STORE, 0), 0);
+	at_removal = strata__os_realtime_coarse_ns();
+	do {
+		txn = txn_begin();
+		must(strata_put(txn, 1, 0, NULL, "x", 1, 0));
+		before = strata__os_realtime_coarse_ns();
+		code = strata_txn_commit(txn, NULL);
+	} while (code == 0 && before == at_removal);
+	expect_error(code, STRATA_EGONE, "removed");
+	strata_txn_abort(txn);
+	must(strata_writer_close(session));
+	expect_error(strata_writer_open(store, &session), STRATA_EGONE, "");
 }
 
 Test(destroy, readers_without_a_writer_learn_it_when_they_wait)
