@@ -2,7 +2,6 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Who and when, waiting for each other, fences between processes. */
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -51,6 +50,29 @@ strata__os_random(void *buffer, size_t size)
 	return 0;
 }
 
+static bool
+hex_digit(char c, uint8_t *value)
+{
+	if (c >= '0' && c <= '9')
+		*value = (uint8_t)(c - '0');
+	else if (c >= 'a' && c <= 'f')
+		*value = (uint8_t)(c - 'a' + 10);
+	else
+		return false;
+	return true;
+}
+
+bool
+strata__hex_byte(const char *text, uint8_t *ret)
+{
+	uint8_t high, low;
+
+	if (!hex_digit(text[0], &high) || !hex_digit(text[1], &low))
+		return false;
+	*ret = (uint8_t)(high << 4 | low);
+	return true;
+}
+
 static struct strata__id boot_id;
 
 /* "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" to 16 bytes; all or nothing. */
@@ -59,16 +81,11 @@ boot_id_parse(const char *text)
 {
 	struct strata__id id;
 	size_t i;
-	int n;
 
 	for (i = 0; i < sizeof(id.bytes); i++) {
-		unsigned byte;
-
 		text += *text == '-';
-		if (!isxdigit((unsigned char)text[0]) ||
-		    sscanf(text, "%2x%n", &byte, &n) != 1 || n != 2)
+		if (!strata__hex_byte(text, &id.bytes[i]))
 			return;
-		id.bytes[i] = (uint8_t)byte;
 		text += 2;
 	}
 	boot_id = id;

@@ -24,6 +24,10 @@ strata__round_up(uint64_t n, uint64_t to)
 	return (n + to - 1) & ~(to - 1);
 }
 
+/* The byte that two digits say, "0" to "9" and "a" to "f": of ids and names.
+ * False for others, and *ret stays. */
+bool strata__hex_byte(const char *text, uint8_t *ret);
+
 /* All return 0 or -errno and tell no error of their own. */
 
 /* Fills with random bytes from the kernel. */

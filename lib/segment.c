@@ -250,33 +250,17 @@ strata__segment_name_turn(char *buf, const struct strata__id *id, uint32_t uid,
 	name_part(buf, id, part);
 }
 
-static bool
-hex_digit(char c, uint8_t *value)
-{
-	if (c >= '0' && c <= '9')
-		*value = (uint8_t)(c - '0');
-	else if (c >= 'a' && c <= 'f')
-		*value = (uint8_t)(c - 'a' + 10);
-	else
-		return false;
-	return true;
-}
-
 bool
 strata__segment_name_id(const char *file, struct strata__id *ret)
 {
 	const size_t front = strlen("strata-");
-	uint8_t high, low;
 
 	if (strncmp(file, "strata-", front) != 0)
 		return false;
 	file += front;
-	for (size_t i = 0; i < sizeof(ret->bytes); i++) {
-		if (!hex_digit(file[2 * i], &high) ||
-		    !hex_digit(file[2 * i + 1], &low))
+	for (size_t i = 0; i < sizeof(ret->bytes); i++)
+		if (!strata__hex_byte(file + 2 * i, &ret->bytes[i]))
 			return false;
-		ret->bytes[i] = (uint8_t)(high << 4 | low);
-	}
 	return file[2 * sizeof(ret->bytes)] == '-';
 }
 
