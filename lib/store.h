@@ -165,7 +165,7 @@ extern struct cds_list_head strata__stores;
  * been crossed? Then the watch is told. The last error stays. */
 void strata__pressure_look(struct strata_store *store);
 
-/**** writing (commit.c, recover.c, reclaim.c) ****/
+/**** writing (write.c, recover.c, reclaim.c) ****/
 
 /* Is the handle attached for writing, by this process? Tells STRATA_EACCES,
  * STRATA_EFORK. */

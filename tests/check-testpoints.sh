@@ -20,7 +20,7 @@ trap 'rm -rf "$work"' EXIT
 rooms='block commit create crystallize destroy dimension directory edit gc
 	install load newfile orphans os os-file os-lock os-memory pool
 	pool-hints pool-size reclaim recover remains segment segtab space
-	spare tree wlock'
+	spare tree wlock write'
 
 # looked_at FILE...: "ROOM.c:LINE: TEXT" for each effect that is not followed by
 # a test point before the next effect, or before its function ends.
