@@ -292,15 +292,12 @@ apply(struct strata__edit *edit, struct strata__op *op)
 /**** all of them ****/
 
 static int
-apply_all(struct strata_txn *txn)
+apply_all(struct strata__edit *edit, void *arg)
 {
-	struct strata__edit *edit = &txn->store->edit;
+	struct strata_txn *txn = arg;
 	struct strata__op *op;
-	int ret;
+	int ret = 0;
 
-	ret = strata__edit_begin(edit);
-	if (ret != 0)
-		return ret;
 	edit->take_flags = txn->only_removes ? STRATA_TAKE_RESERVE : 0;
 	cds_list_for_each_entry(op, &txn->ops, node)
 	{
@@ -308,18 +305,16 @@ apply_all(struct strata_txn *txn)
 		if (ret != 0)
 			break;
 	}
-	edit->take_flags = 0;
-	if (ret != 0)
-		strata__edit_abort(edit);
 	return ret;
 }
 
 static void
-reclaim_if_due(struct strata_store *store)
+reclaim_if_due(struct strata_store *store, void *arg)
 {
 	struct strata__counters *counters = &store->space.catalog->counters;
 	uint64_t retired = strata__retired_bytes(&store->space);
 
+	(void)arg;
 	if (++store->commits_since_reclaim < RECLAIM_COMMITS &&
 	    retired < store->retired_mark +
 			    strata__count(&counters->limit) / RECLAIM_SHARE)
@@ -337,44 +332,14 @@ tell_appended(struct strata_txn *txn)
 			*op->ret_layer = op->appended;
 }
 
-/* Under the writer lock. A shortage may be mended by what readers have left
- * meanwhile: then all is applied again. */
-static int
-commit_locked(struct strata_txn *txn, uint64_t *ret_version)
-{
-	struct strata_store *store = txn->store;
-	int ret;
-
-	ret = apply_all(txn);
-	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
-		ret = apply_all(txn);
-	if (strata__is_shortage(ret))
-		strata__refuse(store, ret);
-	if (ret != 0)
-		return ret;
-	tell_appended(txn);
-	*ret_version = strata__edit_commit(&store->edit);
-	reclaim_if_due(store);
-	return 0;
-}
-
-/* Once more when the first try doomed segments: their bytes are free only after
- * its end. */
 static int
 commit(struct strata_txn *txn, uint64_t *ret_version)
 {
-	struct strata_store *store = txn->store;
-	int ret, tries = 2;
-	bool is_dying;
+	static const struct strata__write write = {apply_all, reclaim_if_due};
+	int ret = strata__write(txn->store, &write, txn, ret_version);
 
-	do {
-		ret = strata__write_begin(store);
-		if (ret != 0)
-			return ret;
-		ret = commit_locked(txn, ret_version);
-		is_dying = store->nr_dying != 0;
-		strata__write_end(store);
-	} while (strata__is_shortage(ret) && is_dying && --tries > 0);
+	if (ret == 0)
+		tell_appended(txn);
 	return ret;
 }
 

@@ -95,23 +95,21 @@ limit_check(const struct strata_store *store, uint64_t limit)
 		(unsigned long long)limit);
 }
 
+static int
+limit_locked(struct strata_store *store, void *arg)
+{
+	const uint64_t *limit = arg;
+	int ret = limit_check(store, *limit);
+
+	return ret == 0 ? limit_set(store, *limit) : ret;
+}
+
 int
 strata_limit(struct strata_store *store, uint64_t limit)
 {
-	int ret, tries = 2;
-	bool is_dying;
+	int ret = strata__write_twice(store, limit_locked, &limit);
 
-	do {
-		ret = strata__write_begin(store);
-		if (ret != 0)
-			return ret;
-		ret = limit_check(store, limit);
-		if (ret == 0)
-			ret = limit_set(store, limit);
-		is_dying = store->nr_dying != 0;
-		strata__write_end(store);
-		/* What was dying gave its bytes back with the end. */
-	} while (ret == STRATA_ELIMIT && is_dying && --tries > 0);
-	strata__pressure_look(store);
+	if (ret == 0)
+		strata__pressure_look(store);
 	return ret;
 }

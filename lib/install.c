@@ -197,70 +197,48 @@ strata__dimnode_of_image(const struct strata__built *built,
 	STRATA_TESTPOINT("install.described");
 }
 
+struct installing {
+	struct strata__built *built;
+	strata__fill_fn *fill;
+	void *arg;
+};
+
 static int
-fill_once(struct strata_store *store, struct strata__built *built,
-	  int (*fill)(struct strata__edit *edit, struct strata__built *built,
-		      void *arg),
-	  void *arg)
+install_apply(struct strata__edit *edit, void *arg)
 {
-	int ret = strata__edit_begin(&store->edit);
+	const struct installing *installing = arg;
+	struct strata__built *built = installing->built;
+	int ret = installing->fill(edit, built, installing->arg);
 
 	if (ret != 0)
 		return ret;
-	ret = fill(&store->edit, built, arg);
-	if (ret != 0)
-		strata__edit_abort(&store->edit);
-	return ret;
+	edit->published = &built->building;
+	edit->nr_published = 1;
+	return 0;
 }
 
-static int
-install_locked(struct strata_store *store, struct strata__built *built,
-	       int (*fill)(struct strata__edit *edit,
-			   struct strata__built *built, void *arg),
-	       void *arg, uint64_t *ret_version)
+static void
+install_committed(struct strata_store *store, void *arg)
 {
-	int ret = fill_once(store, built, fill, arg);
+	const struct installing *installing = arg;
 
-	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
-		ret = fill_once(store, built, fill, arg);
-	if (strata__is_shortage(ret))
-		strata__refuse(store, ret);
-	if (ret != 0)
-		return ret;
-	store->edit.published = &built->building;
-	store->edit.nr_published = 1;
-	*ret_version = strata__edit_commit(&store->edit);
 	/* It may be retired and reclaimed from now on: our lock on it must not
 	 * be in the way. */
-	strata__building_close(&built->building);
+	strata__building_close(&installing->built->building);
 	/* What was replaced is large: do not wait for the mark. The next region
 	 * may have its pages. */
 	store->wants_spare = true;
 	(void)strata__reclaim(store, NULL);
 	store->wants_spare = false;
-	return 0;
 }
 
 int
 strata__install(struct strata_store *store, struct strata__built *built,
-		int (*fill)(struct strata__edit *edit,
-			    struct strata__built *built, void *arg),
-		void *arg, uint64_t *ret_version)
+		strata__fill_fn *fill, void *arg, uint64_t *ret_version)
 {
-	int ret, tries = 2;
-	uint64_t version;
-	bool is_dying;
+	static const struct strata__write write = {install_apply,
+						   install_committed};
+	struct installing installing = {built, fill, arg};
 
-	do {
-		ret = strata__write_begin(store);
-		if (ret != 0)
-			return ret;
-		ret = install_locked(store, built, fill, arg, &version);
-		is_dying = store->nr_dying != 0;
-		strata__write_end(store);
-		/* What was dying gave its bytes back with the end. */
-	} while (strata__is_shortage(ret) && is_dying && --tries > 0);
-	if (ret == 0 && ret_version != NULL)
-		*ret_version = version;
-	return ret;
+	return strata__write(store, &write, &installing, ret_version);
 }

@@ -37,9 +37,9 @@ void strata__dimnode_of_image(const struct strata__built *built,
  * reclaim when room was short. Then the edit commits, and with it the region is
  * published. On failure the store is as before and the building is still ours.
  */
+typedef int strata__fill_fn(struct strata__edit *edit,
+			    struct strata__built *built, void *arg);
 int strata__install(struct strata_store *store, struct strata__built *built,
-		    int (*fill)(struct strata__edit *edit,
-				struct strata__built *built, void *arg),
-		    void *arg, uint64_t *ret_version);
+		    strata__fill_fn *fill, void *arg, uint64_t *ret_version);
 
 #endif

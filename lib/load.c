@@ -462,54 +462,29 @@ forget_file(struct strata_store *store, uint32_t dimension, int if_absent)
 }
 
 static int
-drop_once(struct strata_store *store, uint32_t dimension)
+drop_apply(struct strata__edit *edit, void *arg)
 {
-	int ret = strata__edit_begin(&store->edit);
+	const uint32_t *dimension = arg;
 
-	if (ret != 0)
-		return ret;
 	/* Must work in a full store: it is how one is emptied. */
-	store->edit.take_flags = STRATA_TAKE_RESERVE;
-	store->edit.deed = STRATA_DEED_UNLOAD;
-	ret = strata__edit_drop_dimension(&store->edit, dimension);
-	store->edit.take_flags = 0;
-	if (ret != 0)
-		strata__edit_abort(&store->edit);
-	return ret;
+	edit->take_flags = STRATA_TAKE_RESERVE;
+	edit->deed = STRATA_DEED_UNLOAD;
+	return strata__edit_drop_dimension(edit, *dimension);
 }
 
-static int
-drop_locked(struct strata_store *store, uint32_t dimension)
+static void
+drop_committed(struct strata_store *store, void *arg)
 {
-	int ret = drop_once(store, dimension);
-
-	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
-		ret = drop_once(store, dimension);
-	if (strata__is_shortage(ret))
-		strata__refuse(store, ret);
-	if (ret != 0)
-		return ret;
-	(void)strata__edit_commit(&store->edit);
+	(void)arg;
 	(void)strata__reclaim(store, NULL);
-	return 0;
 }
 
 static int
 drop(struct strata_store *store, uint32_t dimension)
 {
-	int ret, tries = 2;
-	bool is_dying;
+	static const struct strata__write write = {drop_apply, drop_committed};
 
-	do {
-		ret = strata__write_begin(store);
-		if (ret != 0)
-			return ret;
-		ret = drop_locked(store, dimension);
-		is_dying = store->nr_dying != 0;
-		strata__write_end(store);
-		/* What was dying gave its bytes back with the end. */
-	} while (strata__is_shortage(ret) && is_dying && --tries > 0);
-	return ret;
+	return strata__write(store, &write, &dimension, NULL);
 }
 
 int

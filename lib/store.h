@@ -179,6 +179,21 @@ void strata__session_yield(struct strata_store *store);
 int strata__write_begin(struct strata_store *store);
 /* Clean, unlock; then wakes waiters of new versions and buries the dying. */
 void strata__write_end(struct strata_store *store);
+/* Does that in between; once more, if it was short of room while something was
+ * dying, whose bytes come with the end of the first time. */
+int strata__write_twice(struct strata_store *store,
+			int (*what)(struct strata_store *store, void *arg),
+			void *arg);
+/* Makes a version so: of what apply does to an edit, which is aborted if that
+ * fails. After a shortage room is made, and apply begins anew; if that does not
+ * help, who keeps the room is told. Behind the commit, under the lock still,
+ * committed reclaims as much as is due. */
+struct strata__write {
+	int (*apply)(struct strata__edit *edit, void *arg);
+	void (*committed)(struct strata_store *store, void *arg);
+};
+int strata__write(struct strata_store *store, const struct strata__write *write,
+		  void *arg, uint64_t *ret_version);
 
 /* Under the writer lock, dirty. Makes consistent what a dead writer left. */
 int strata__recover(struct strata_store *store);

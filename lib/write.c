@@ -200,6 +200,76 @@ strata__write_end(struct strata_store *store)
 		free(dying); /* there was room for one that is a spare now */
 }
 
+/**** making a version ****/
+
+int
+strata__write_twice(struct strata_store *store,
+		    int (*what)(struct strata_store *store, void *arg),
+		    void *arg)
+{
+	int ret, tries = 2;
+	bool is_dying;
+
+	do {
+		ret = strata__write_begin(store);
+		if (ret != 0)
+			return ret;
+		ret = what(store, arg);
+		is_dying = store->nr_dying != 0;
+		strata__write_end(store);
+	} while (strata__is_shortage(ret) && is_dying && --tries > 0);
+	return ret;
+}
+
+struct writing {
+	const struct strata__write *write;
+	void *arg;
+	uint64_t version;
+};
+
+static int
+apply_once(struct strata_store *store, const struct writing *writing)
+{
+	struct strata__edit *edit = &store->edit;
+	int ret = strata__edit_begin(edit);
+
+	if (ret != 0)
+		return ret;
+	ret = writing->write->apply(edit, writing->arg);
+	if (ret != 0)
+		strata__edit_abort(edit);
+	return ret;
+}
+
+static int
+write_locked(struct strata_store *store, void *arg)
+{
+	struct writing *writing = arg;
+	int ret = apply_once(store, writing);
+
+	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
+		ret = apply_once(store, writing);
+	if (strata__is_shortage(ret))
+		strata__refuse(store, ret);
+	if (ret != 0)
+		return ret;
+	writing->version = strata__edit_commit(&store->edit);
+	writing->write->committed(store, writing->arg);
+	return 0;
+}
+
+int
+strata__write(struct strata_store *store, const struct strata__write *write,
+	      void *arg, uint64_t *ret_version)
+{
+	struct writing writing = {.write = write, .arg = arg};
+	int ret = strata__write_twice(store, write_locked, &writing);
+
+	if (ret == 0 && ret_version != NULL)
+		*ret_version = writing.version;
+	return ret;
+}
+
 /**** sessions ****/
 
 struct strata_writer {
