@@ -171,6 +171,27 @@ cmd_load(const struct tool_args *args)
 	return store_detach(args, store, status);
 }
 
+/**** one dimension ****/
+
+/* Does it to that of the second operand. */
+static int
+with_dimension(const struct tool_args *args,
+	       int (*what)(const struct tool_args *args,
+			   struct strata_store *store, uint32_t id))
+{
+	struct strata_store *store;
+	uint32_t id;
+	int status = args_dimension(args, args->operands[1], &id);
+
+	if (status == TOOL_DONE)
+		status = store_attach(args, args->operands[0], STRATA_WRITE,
+				      &store);
+	if (status != TOOL_DONE)
+		return status;
+	status = what(args, store, id);
+	return store_detach(args, store, status);
+}
+
 /**** unload ****/
 
 static int
@@ -197,17 +218,7 @@ unload(const struct tool_args *args, struct strata_store *store, uint32_t id)
 int
 cmd_unload(const struct tool_args *args)
 {
-	struct strata_store *store;
-	uint32_t id;
-	int status = args_dimension(args, args->operands[1], &id);
-
-	if (status == TOOL_DONE)
-		status = store_attach(args, args->operands[0], STRATA_WRITE,
-				      &store);
-	if (status != TOOL_DONE)
-		return status;
-	status = unload(args, store, id);
-	return store_detach(args, store, status);
+	return with_dimension(args, unload);
 }
 
 /**** reload ****/
@@ -237,42 +248,29 @@ reload(const struct tool_args *args, struct strata_store *store, uint32_t id)
 int
 cmd_reload(const struct tool_args *args)
 {
-	struct strata_store *store;
-	uint32_t id;
-	int status = args_dimension(args, args->operands[1], &id);
-
-	if (status == TOOL_DONE)
-		status = store_attach(args, args->operands[0], STRATA_WRITE,
-				      &store);
-	if (status != TOOL_DONE)
-		return status;
-	status = reload(args, store, id);
-	return store_detach(args, store, status);
+	return with_dimension(args, reload);
 }
 
 /**** crystallize ****/
 
-int
-cmd_crystallize(const struct tool_args *args)
+static int
+crystallize(const struct tool_args *args, struct strata_store *store,
+	    uint32_t id)
 {
 	struct shown shown = {args, args->operands[1]};
 	const struct strata_work work = work_shown(&shown);
-	struct strata_store *store;
-	uint32_t id;
-	int status = args_dimension(args, args->operands[1], &id);
-	int code;
+	int code = strata_crystallize_with(store, id, &work);
 
-	if (status == TOOL_DONE)
-		status = store_attach(args, args->operands[0], STRATA_WRITE,
-				      &store);
-	if (status != TOOL_DONE)
-		return status;
-	code = strata_crystallize_with(store, id, &work);
 	if (code != 0)
-		status = message_refused(args, args->operands[0], code);
-	else
-		say_dimension(args, store, "crystallized", id);
-	return store_detach(args, store, status);
+		return message_refused(args, args->operands[0], code);
+	say_dimension(args, store, "crystallized", id);
+	return TOOL_DONE;
+}
+
+int
+cmd_crystallize(const struct tool_args *args)
+{
+	return with_dimension(args, crystallize);
 }
 
 /**** describe ****/
@@ -338,11 +336,11 @@ describe(const struct tool_args *args, struct strata_store *store, uint32_t id)
 	return status;
 }
 
+/* What is wrong with the options is told before anything is attached. */
 int
 cmd_describe(const struct tool_args *args)
 {
 	struct strata_dimension scratch = {.id = 0};
-	struct strata_store *store;
 	uint32_t id;
 	int status = args_dimension(args, args->operands[1], &id);
 
@@ -351,15 +349,7 @@ cmd_describe(const struct tool_args *args)
 	    !args_has(args, KEY_FREQUENCY_MAX))
 		status = message_usage(args, "--name, --frequency-min or "
 					     "--frequency-max is needed");
-	/* What is wrong with the options is told before anything is attached.
-	 */
 	if (status == TOOL_DONE)
 		status = description_read(args, &scratch);
-	if (status == TOOL_DONE)
-		status = store_attach(args, args->operands[0], STRATA_WRITE,
-				      &store);
-	if (status != TOOL_DONE)
-		return status;
-	status = describe(args, store, id);
-	return store_detach(args, store, status);
+	return status == TOOL_DONE ? with_dimension(args, describe) : status;
 }

@@ -41,17 +41,6 @@ region_add(const struct strata_region_info *info, void *arg)
 	return 0;
 }
 
-static int
-sample_add(const struct strata_sample *sample, void *arg)
-{
-	struct top_look *look = arg;
-
-	look->samples = x_grow(look->samples, look->nr_samples,
-			       sizeof(*look->samples));
-	look->samples[look->nr_samples++] = *sample;
-	return 0;
-}
-
 /* Readers' slots may be for others' eyes only. */
 static int
 unless_forbidden(int code)
@@ -77,7 +66,7 @@ look_inside(struct strata_store *store, struct top_look *look)
 		code = strata_foreach_region(store, region_add, look);
 	if (code == 0)
 		code = unless_forbidden(
-			strata_foreach_sample(store, sample_add, look));
+			strata_foreach_sample(store, top_sample_add, look));
 	return code;
 }
 

@@ -6,17 +6,6 @@
 
 #include "top.h"
 
-static int
-sample_add(const struct strata_sample *sample, void *arg)
-{
-	struct top_look *look = arg;
-
-	look->samples = x_grow(look->samples, look->nr_samples,
-			       sizeof(*look->samples));
-	look->samples[look->nr_samples++] = *sample;
-	return 0;
-}
-
 /* Its layer that was met most. */
 static int64_t
 hottest_of(const struct top_heat *layers, size_t nr, uint32_t dimension)
@@ -147,7 +136,7 @@ hot_list(const struct tool_args *args)
 		return status;
 	if (one)
 		snprintf(filter, sizeof(filter), "%u/", dimension);
-	code = strata_foreach_sample(store, sample_add, &look);
+	code = strata_foreach_sample(store, top_sample_add, &look);
 	if (code != 0)
 		status = message_refused(args, args->operands[0], code);
 	top_push(&model, &look);

@@ -23,6 +23,17 @@ top_look_fini(struct top_look *look)
 	memset(look, 0, sizeof(*look));
 }
 
+int
+top_sample_add(const struct strata_sample *sample, void *arg)
+{
+	struct top_look *look = arg;
+
+	look->samples = x_grow(look->samples, look->nr_samples,
+			       sizeof(*look->samples));
+	look->samples[look->nr_samples++] = *sample;
+	return 0;
+}
+
 void
 top_fini(struct top_model *model)
 {

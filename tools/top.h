@@ -22,6 +22,8 @@ struct top_look {
 };
 
 void top_look_fini(struct top_look *look);
+/** For strata_foreach_sample(); arg: a look. */
+int top_sample_add(const struct strata_sample *sample, void *arg);
 
 struct top_rates {
 	double commits, reads, allocations; /**< a second; negative: not known */
