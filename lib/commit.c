@@ -291,21 +291,34 @@ apply(struct strata__edit *edit, struct strata__op *op)
 
 /**** all of them ****/
 
+static void
+tell_appended(struct strata_txn *txn)
+{
+	struct strata__op *op;
+
+	cds_list_for_each_entry(op, &txn->ops, node)
+		if (op->kind == STRATA_OP_APPEND && op->ret_layer != NULL)
+			*op->ret_layer = op->appended;
+}
+
 static int
 apply_all(struct strata__edit *edit, void *arg)
 {
 	struct strata_txn *txn = arg;
 	struct strata__op *op;
-	int ret = 0;
+	int ret;
 
 	edit->take_flags = txn->only_removes ? STRATA_TAKE_RESERVE : 0;
 	cds_list_for_each_entry(op, &txn->ops, node)
 	{
 		ret = apply(edit, op);
 		if (ret != 0)
-			break;
+			return ret;
 	}
-	return ret;
+	/* Nothing can fail between here and the commit. Before it: who sees the
+	 * version may ask a thread of this process for the number. */
+	tell_appended(txn);
+	return 0;
 }
 
 static void
@@ -322,30 +335,10 @@ reclaim_if_due(struct strata_store *store, void *arg)
 	(void)strata__reclaim(store, NULL);
 }
 
-static void
-tell_appended(struct strata_txn *txn)
-{
-	struct strata__op *op;
-
-	cds_list_for_each_entry(op, &txn->ops, node)
-		if (op->kind == STRATA_OP_APPEND && op->ret_layer != NULL)
-			*op->ret_layer = op->appended;
-}
-
-static int
-commit(struct strata_txn *txn, uint64_t *ret_version)
-{
-	static const struct strata__write write = {apply_all, reclaim_if_due};
-	int ret = strata__write(txn->store, &write, txn, ret_version);
-
-	if (ret == 0)
-		tell_appended(txn);
-	return ret;
-}
-
 int
 strata_txn_commit(struct strata_txn *txn, uint64_t *ret_version)
 {
+	static const struct strata__write write = {apply_all, reclaim_if_due};
 	struct strata_store *store;
 	uint64_t version;
 	int ret = 0;
@@ -356,7 +349,7 @@ strata_txn_commit(struct strata_txn *txn, uint64_t *ret_version)
 	if (cds_list_empty(&txn->ops))
 		version = strata_version(store);
 	else
-		ret = commit(txn, &version);
+		ret = strata__write(store, &write, txn, &version);
 	if (ret == 0) {
 		if (ret_version != NULL)
 			*ret_version = version;

@@ -109,7 +109,7 @@ strata_limit(struct strata_store *store, uint64_t limit)
 {
 	int ret = strata__write_twice(store, limit_locked, &limit);
 
-	if (ret == 0)
+	if (store != NULL)
 		strata__pressure_look(store);
 	return ret;
 }

@@ -32,13 +32,14 @@ void strata__entry_of_image(const struct strata__built *built,
 void strata__dimnode_of_image(const struct strata__built *built,
 			      struct strata__dimnode *node);
 
+/* Makes the edit that swaps a built region in. */
+typedef int strata__fill_fn(struct strata__edit *edit,
+			    struct strata__built *built, void *arg);
 /*
  * Under a new writer lock: fill makes the edit; it is called again after a
  * reclaim when room was short. Then the edit commits, and with it the region is
  * published. On failure the store is as before and the building is still ours.
  */
-typedef int strata__fill_fn(struct strata__edit *edit,
-			    struct strata__built *built, void *arg);
 int strata__install(struct strata_store *store, struct strata__built *built,
 		    strata__fill_fn *fill, void *arg, uint64_t *ret_version);
 

@@ -209,7 +209,7 @@ int strata__space_mend(struct strata__space *space);
  * Neither, where it cannot be told. */
 bool strata__space_has_name(const struct strata__space *space);
 bool strata__space_lost_name(const struct strata__space *space);
-/* The first, cheaper, for a writer that asks at each commit: it is not looked up
+/* The first, cheaper, for a writer that asks often: it is not looked up
  * again while the catalog's inode shows that it was neither renamed nor
  * removed. Under the writer lock. True where it cannot be told. */
 bool strata__space_is_named(struct strata__space *space);

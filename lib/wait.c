@@ -7,7 +7,7 @@
 #include "store.h"
 
 /*
- * Writers wake at most once per tick of the coarse clock (commit.c). A commit
+ * Writers wake at most once per tick of the coarse clock (write.c). A commit
  * that did not wake was made in the same tick as one that did, so only a waiter
  * that went to sleep in that very tick can miss it. So a slice is short unless
  * nothing at all was committed during the slice before. A wake can also be lost

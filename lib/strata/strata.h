@@ -893,7 +893,7 @@ STRATA_API void strata_txn_abort(struct strata_txn *txn);
  * Opens a writer session: this thread keeps the writer lock across its commits,
  * and yields it between them when others wait. A commit in it makes no system
  * call, but now and then: whether somebody has removed the catalog by hand it
- * asks once in a tick of the coarse clock (some milliseconds).
+ * asks once in a tick of the coarse clock (usually some milliseconds).
  * @param store attached with STRATA_WRITE
  * @param ret_writer the caller's, until strata_writer_close() by the same thread
  * @return 0; STRATA_ETIMEDOUT; STRATA_EACCES; STRATA_EGONE; STRATA_EFORK;

@@ -477,6 +477,53 @@ Test(destroy, a_session_learns_in_the_next_tick_that_its_catalog_is_removed)
 	expect_error(strata_writer_open(store, &session), STRATA_EGONE, "");
 }
 
+/* A few times: where a tick has passed it would look in any case. */
+Test(destroy, a_session_that_yielded_learns_it_at_once)
+{
+	const struct strata_config config = store_config(8 * MIB);
+	struct strata_writer *session;
+	struct strata_txn *txn;
+
+	for (unsigned i = 0; i < 5; i++) {
+		must(strata_writer_open(store, &session));
+		put(1, 0, 'a', 10);
+		cr_assert_eq(unlinkat(folder.fd, "strata." STORE, 0), 0);
+		strata__session_yield(store);
+		txn = txn_begin();
+		must(strata_put(txn, 1, 0, NULL, "x", 1, 0));
+		expect_error(strata_txn_commit(txn, NULL), STRATA_EGONE, "");
+		strata_txn_abort(txn);
+		must(strata_writer_close(session));
+		must(strata_detach(store));
+		must(strata_create(STORE, &config));
+		store = store_attach(STRATA_WRITE);
+	}
+}
+
+/* The file may be the new store's by now. */
+Test(destroy, a_session_of_a_removed_catalog_forgets_no_file)
+{
+	struct strata_config config = store_config(8 * MIB);
+	struct strata_writer *session;
+	char path[200];
+
+	config.directory = dir_path;
+	for (unsigned i = 0; i < 5; i++) {
+		store_again(&config);
+		put(7, 0, 'a', 10);
+		must(strata_crystallize(store, 7));
+		must(strata_file_path(dir_path, 7, path, sizeof(path)));
+		must(strata_writer_open(store, &session));
+		put(1, 0, 'a', 10);
+		cr_assert_eq(unlinkat(folder.fd, "strata." STORE, 0), 0);
+		must(strata_create(STORE, &config));
+		expect_error(strata_unload(store, 7, /* forget= */ 1),
+			     STRATA_EGONE, "");
+		cr_expect_eq(access(path, F_OK), 0);
+		must(strata_writer_close(session));
+	}
+}
+
 Test(destroy, readers_without_a_writer_learn_it_when_they_wait)
 {
 	struct strata_store *reader = store_attach(STRATA_READ);

@@ -486,6 +486,24 @@ Test(limit, a_process_that_only_reads_is_told_when_it_looks)
 	must(strata_detach(reading));
 }
 
+Test(limit, one_that_is_refused_tells_what_others_crossed)
+{
+	struct strata_store *other;
+	struct told told = {.nr = 0};
+
+	hold_much();
+	limit_for(50);
+	other = store_attach(STRATA_WRITE);
+	watch(other, &told);
+	limit_for(80);
+	cr_expect_eq(told.nr, 0);
+	expect_error(strata_limit(other, STRATA_LIMIT_MIN), STRATA_ELIMIT,
+		     "reserved");
+	cr_expect_eq(told.nr, 1);
+	expect_error(strata_limit(NULL, 64 * MIB), STRATA_EINVAL, "no store");
+	must(strata_detach(other));
+}
+
 static int
 unload_7(struct strata_store *of)
 {
