@@ -228,6 +228,37 @@ pins_file_place(struct strata__rcu *rcu, uint32_t owner)
 	return &files[rcu->nr_files++];
 }
 
+/* Who makes segments for sport is not listened to for ever, as with handovers. */
+#define NEWS_MAX 64
+
+/* How often segments of that owner came or went in this scan: what the place of
+ * any of them says. */
+static unsigned
+news_of(const struct strata__rcu *rcu, uint32_t owner)
+{
+	unsigned news = 0;
+
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		if (rcu->files[i].owner == owner && rcu->files[i].news > news)
+			news = rcu->files[i].news;
+	return news;
+}
+
+static void
+news_add(struct strata__rcu *rcu, struct strata__pins_file *file)
+{
+	file->news = news_of(rcu, file->owner) + 1;
+	if (file->news <= NEWS_MAX)
+		rcu->has_news = true;
+}
+
+void
+strata__pins_news_forget(struct strata__rcu *rcu)
+{
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		rcu->files[i].news = 0;
+}
+
 static void
 pins_file_found(struct strata__pins_file *file, int fd)
 {
@@ -244,6 +275,7 @@ static int
 pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 {
 	struct strata__pins_file *file;
+	unsigned news;
 	struct stat st;
 	int fd, ret;
 
@@ -265,14 +297,18 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 		close(fd);
 		return 0;
 	}
+	news = news_of(rcu, st.st_uid);
 	file = pins_file_place(rcu, st.st_uid);
 	if (file == NULL) {
 		close(fd);
 		return strata__pins_unreadable(st.st_uid, ENOMEM);
 	}
-	*file = (struct strata__pins_file){
-		.fd = fd, .owner = st.st_uid, .inode = st.st_ino, .listed = true
-	};
+	*file = (struct strata__pins_file){ .fd = fd,
+					    .owner = st.st_uid,
+					    .inode = st.st_ino,
+					    .listed = true,
+					    .news = news };
+	news_add(rcu, file);
 	return 0;
 }
 
@@ -294,6 +330,7 @@ pins_files_weed(struct strata__rcu *rcu)
 			continue;
 		close(file->fd);
 		file->fd = -1;
+		news_add(rcu, file);
 	}
 }
 

@@ -32,6 +32,7 @@ struct strata__pins_file {
 	uint64_t inode;
 	bool listed; /* has its name still */
 	bool lost;   /* the program closed the descriptor: not known to be gone */
+	unsigned news; /* how often its owner's came and went in this scan */
 };
 
 /* Segments of one owner that are followed at most, unlinked ones included. */
@@ -51,12 +52,16 @@ struct strata__rcu {
 	size_t nr_files;
 	int64_t listed_mtime_ns; /* of the folder at the last listing */
 	bool listing_settled;    /* the listing was made well after that time */
+	bool has_news;           /* a listing has found a file that is new */
 	char *buffer;            /* one pins segment */
 };
 
 /* Brings rcu->files up to date, if the folder has changed. Under scan_mutex.
+ * A file that is new sets has_news, but for those of a user who goes on making
+ * them: news_forget, at the beginning of a scan, listens to everybody again.
  * unreadable tells that the readers of a user cannot be looked at. */
 int strata__pins_list(struct strata__rcu *rcu);
+void strata__pins_news_forget(struct strata__rcu *rcu);
 int strata__pins_unreadable(uint32_t owner, int err);
 /* Notes which descriptors the program has closed; is any lost now? */
 bool strata__pins_mend(struct strata__rcu *rcu);

@@ -242,6 +242,29 @@ handovers_note(struct strata__scan *scan)
 	return 0;
 }
 
+/*
+ * The segments, and the counter of each: a segment that was made for a child
+ * before its parent's counter was noted has to be among them. So they are listed
+ * again behind the notes, until none has come or gone.
+ */
+static int
+files_note(struct strata__scan *scan)
+{
+	struct strata__rcu *rcu = scan->rcu;
+	int ret = strata__pins_list(rcu);
+
+	STRATA_TESTPOINT("scan.listed");
+	rcu->has_news = true;
+	while (ret == 0 && rcu->has_news) {
+		rcu->has_news = false;
+		ret = handovers_note(scan);
+		STRATA_TESTPOINT("scan.noted");
+		if (ret == 0)
+			ret = strata__pins_list(rcu);
+	}
+	return ret;
+}
+
 /* Who raises the counter for sport is not listened to for ever: it is readers of
  * his own that he harms. */
 #define CHANGES_MAX 64
@@ -289,10 +312,8 @@ pin_compare(const void *a, const void *b)
 static int
 scan_pass(struct strata__scan *scan)
 {
-	int ret = strata__pins_list(scan->rcu);
+	int ret = files_note(scan);
 
-	if (ret == 0)
-		ret = handovers_note(scan);
 	scan->readers = 0;
 	for (uint32_t i = 0; ret == 0 && i < scan->rcu->nr_files; i++)
 		ret = scan_file(scan, i);
@@ -315,6 +336,7 @@ scan_read(struct strata__scan *scan)
 {
 	int ret;
 
+	strata__pins_news_forget(scan->rcu);
 	do
 		ret = scan_pass(scan);
 	while (ret == 0 &&
@@ -337,6 +359,7 @@ strata__scan_take(struct strata__rcu *rcu, struct strata__scan *ret)
 		return err;
 	pthread_mutex_lock(&rcu->scan_mutex);
 	err = scan_read(ret);
+	STRATA_TESTPOINT("scan.taken");
 	if (err != 0)
 		strata__scan_done(ret);
 	return err;

@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -101,6 +102,90 @@ Test(rcu, slots_say_whose_they_are)
 	cr_expect_str_eq(slot->name, name);
 	cr_expect_eq(atomic_load(&slot->in_use), 1);
 	cr_expect_eq(atomic_load(&slot->pin), 0);
+}
+
+/**** sections that are handed over while somebody scans ****/
+
+static const struct strata__slot *handed_over;
+static struct strata__chunk *former;
+
+/* Once: as a fork does that finds no slot for the child in the files that there
+ * are, and whose parent leaves. */
+static void
+hand_over(const char *point)
+{
+	struct strata__slot *slot;
+
+	if (handed_over != NULL || strcmp(point, "scan.listed") != 0)
+		return;
+	slot = take();
+	handed_over = slot;
+	pin(slot, 5);
+	atomic_fetch_add(&former->head->handovers, 1);
+	atomic_store(&former->slots[0].pin, 0);
+}
+
+static void
+setup_of_one_chunk(void)
+{
+	struct strata_config config = store_config(16 * MIB);
+	struct strata__slot *slot;
+
+	config.readers = 1;
+	store_setup_config(&config);
+	must(strata__slot_take(&store->rcu, &former, &slot));
+	pin(slot, 5);
+	for (unsigned i = 1; i < STRATA_CHUNK_SLOTS; i++)
+		(void)take();
+}
+
+static void
+teardown_of_one_chunk(void)
+{
+	strata__testpoint = NULL;
+	store_teardown();
+}
+
+TestSuite(rcu_chunk, .init = setup_of_one_chunk, .fini = teardown_of_one_chunk,
+	  .timeout = 60);
+
+/* The counter is noted when it was raised already, and the child's pin is in a
+ * file that was not there when they were listed. */
+Test(rcu_chunk, a_section_in_a_new_file_is_found)
+{
+	cr_assert(needs(5, 6));
+	strata__testpoint = hand_over;
+	cr_expect(needs(5, 6));
+	strata__testpoint = NULL;
+	cr_assert_neq(handed_over, NULL);
+	cr_expect(needs(5, 6));
+}
+
+static unsigned nr_made;
+
+/* A new file each time that they have been listed. */
+static void
+make_a_file(const char *point)
+{
+	struct strata__chunk *chunk;
+	struct strata__slot *slot;
+	char name[STRATA_SEGMENT_NAME];
+
+	if (strcmp(point, "scan.noted") != 0)
+		return;
+	strata__segment_name_pins(name, &store->space.id, geteuid(), 1);
+	(void)unlink(file_path(name));
+	for (unsigned i = 0; i < STRATA_CHUNK_SLOTS; i++)
+		must(strata__slot_take(&store->rcu, &chunk, &slot));
+	nr_made++;
+}
+
+Test(rcu_chunk, who_makes_files_for_ever_is_not_waited_for)
+{
+	strata__testpoint = make_a_file;
+	cr_expect(needs(5, 6));
+	strata__testpoint = NULL;
+	cr_expect_gt(nr_made, 1);
 }
 
 /**** intervals ****/
@@ -652,6 +737,15 @@ synchronize(void *arg)
 	return NULL;
 }
 
+static atomic_int nr_scans;
+
+static void
+count_scans(const char *point)
+{
+	if (strcmp(point, "scan.taken") == 0)
+		atomic_fetch_add(&nr_scans, 1);
+}
+
 Test(rcu, synchronize_waits_for_the_sections_that_are_open)
 {
 	struct waiting waiting = {.code = -1};
@@ -665,16 +759,21 @@ Test(rcu, synchronize_waits_for_the_sections_that_are_open)
 		     STRATA_ETIMEDOUT, words);
 	cr_expect_not_null(strstr(strata_last_error()->sentence,
 				  "section of version 1 in time"));
+	strata__testpoint = count_scans;
 	cr_assert_eq(pthread_create(&waiting.thread, NULL, synchronize,
 				    &waiting),
 		     0);
 	expect_error(strata_synchronize(store, 20 * 1000 * 1000),
 		     STRATA_ETIMEDOUT, words);
+	/* The thread has seen the section, too. */
+	while (atomic_load(&nr_scans) < 2)
+		sched_yield();
 	cr_expect_eq(atomic_load(&waiting.done), 0, "still waiting");
 	proc_say(&child, 'u');
 	/* It locks again at once: that is another section. */
 	proc_hear(&child, 'l');
 	pthread_join(waiting.thread, NULL);
+	strata__testpoint = NULL;
 	cr_expect_eq(waiting.code, 0);
 	proc_say(&child, 'u');
 	cr_expect_eq(proc_wait(&child), 0);
