@@ -68,6 +68,14 @@ strata__os_open_folder(const char *path)
 	return fd >= 0 ? fd : -errno;
 }
 
+int
+strata__os_another(int fd)
+{
+	int other = fcntl(fd, F_DUPFD_CLOEXEC, fd + 1);
+
+	return other >= 0 ? other : -errno;
+}
+
 /**** names ****/
 
 int

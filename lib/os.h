@@ -143,6 +143,8 @@ const char *strata__os_shm_folder(void);
 /* A folder to name files in, though it may not be read. A descriptor, or -errno.
  */
 int strata__os_open_folder(const char *path);
+/* The same file under a higher number. A descriptor, or -errno. */
+int strata__os_another(int fd);
 /* A file of mode 0600 without a name. A descriptor, or -errno: -EOPNOTSUPP where
  * there are no such files. */
 int strata__os_open_unnamed(int folder);

@@ -125,7 +125,7 @@ see_rival(const char *file, void *arg)
 
 /* -EBUSY: it is another one's turn. */
 static int
-turn_take(struct strata__space *space, struct turn *turn)
+turn_take(struct strata__space *space, struct turn *turn, bool may_wait)
 {
 	char prefix[STRATA_SEGMENT_NAME];
 	int ret;
@@ -143,7 +143,7 @@ turn_take(struct strata__space *space, struct turn *turn)
 					  turn);
 		if (ret != 0 || !turn->rivals)
 			break;
-		if (turn->lower || i == TURN_LOOKS)
+		if (turn->lower || !may_wait || i == TURN_LOOKS)
 			ret = -EBUSY;
 		else
 			nap();
@@ -255,10 +255,10 @@ claim_new(struct search *search)
 
 /* -EBUSY: once more. */
 static int
-claim_in_turn(struct search *search)
+claim_in_turn(struct search *search, bool may_wait)
 {
 	struct turn turn;
-	int ret = turn_take(search->space, &turn);
+	int ret = turn_take(search->space, &turn, may_wait);
 
 	if (ret != 0)
 		return ret;
@@ -284,7 +284,7 @@ strata__pins_elsewhere(struct strata__space *space, bool may_wait,
 		if (ret != -EAGAIN || !search.strangers ||
 		    search.nr >= STRATA_PINS_SUFFIXES)
 			return ret;
-		ret = claim_in_turn(&search);
+		ret = claim_in_turn(&search, may_wait);
 		if (ret != -EBUSY)
 			return ret;
 		if (!may_wait ||

@@ -335,13 +335,30 @@ strata__doom_leftovers(struct strata_store *store)
 
 /**** want of room ****/
 
+/* Bytes that can be had at once: of the limit, and in blocks. */
+static uint64_t
+room(const struct strata__space *space)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+	uint64_t limit = strata__count(&counters->limit);
+	uint64_t reserved = strata__count(&counters->reserved);
+	uint64_t bytes = limit > reserved ? limit - reserved : 0;
+
+	for (uint32_t c = 0; c <= strata__last_class(space); c++)
+		bytes += strata__count(&counters->classes[c].nr_free) *
+			 strata__class_of(space, c)->stride;
+	return bytes;
+}
+
 uint64_t
 strata__make_room(struct strata_store *store, int code)
 {
 	struct strata_error_info kept = *strata__error();
-	uint64_t freed = 0;
+	uint64_t before = room(&store->space), after, freed;
 
-	(void)strata__reclaim(store, &freed);
+	(void)strata__reclaim(store, NULL);
+	after = room(&store->space);
+	freed = after > before ? after - before : 0;
 	/* A class at its maximum gains nothing by these. */
 	if (code != STRATA_ECLASS) {
 		strata__doom_leftovers(store);

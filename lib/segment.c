@@ -38,10 +38,17 @@ strata__folder_open(struct strata__folder *ret)
 }
 
 /* Threads may find it closed at the same time, each under a lock of its own: one
- * descriptor stays. */
+ * descriptor stays. Not under the number that was closed, if another can be had:
+ * who sees that number then has not seen the new one. */
 static void
 folder_reopened(struct strata__folder *folder, int closed, int fd)
 {
+	int other;
+
+	if (fd == closed && (other = strata__os_another(fd)) >= 0) {
+		close(fd);
+		fd = other;
+	}
 	if (!__atomic_compare_exchange_n(&folder->fd, &closed, fd,
 					 /* weak= */ false, __ATOMIC_RELAXED,
 					 __ATOMIC_RELAXED) &&

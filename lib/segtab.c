@@ -20,8 +20,9 @@
 /*
  * A life of an entry: FREE, BUILDING, ALLOCATED, RETIRED, DYING, FREE; or from
  * BUILDING straight to DYING. A spare (spare.c) ends one from RETIRED, and begins
- * the next BUILDING, with another generation. What may last (filling, truncating) is done
- * outside of the writer lock. Who fills a file holds byte 0 of it, so that the
+ * the next BUILDING, with another generation. What may last (filling, truncating)
+ * is done outside of the writer lock; but a builder that gives up, recovery and gc
+ * truncate under it. Who fills a file holds byte 0 of it, so that the
  * others can tell somebody at work from somebody dead.
  *
  * Outside of the lock an entry may become another's under our eyes. A

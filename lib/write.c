@@ -224,6 +224,7 @@ strata__write_twice(struct strata_store *store,
 struct writing {
 	const struct strata__write *write;
 	void *arg;
+	unsigned turns;
 	uint64_t version;
 };
 
@@ -247,9 +248,12 @@ write_locked(struct strata_store *store, void *arg)
 	struct writing *writing = arg;
 	int ret = apply_once(store, writing);
 
+	writing->turns++;
 	if (strata__is_shortage(ret) && strata__make_room(store, ret) != 0)
 		ret = apply_once(store, writing);
-	if (strata__is_shortage(ret))
+	/* Where something is dying there is a second turn. */
+	if (strata__is_shortage(ret) &&
+	    (store->nr_dying == 0 || writing->turns == 2))
 		strata__refuse(store, ret);
 	if (ret != 0)
 		return ret;

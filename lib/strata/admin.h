@@ -12,7 +12,7 @@
 #ifndef STRATA_ADMIN_H
 #define STRATA_ADMIN_H
 
-#include <strata/strata.h>
+#include "strata.h"
 
 #ifdef __cplusplus
 extern "C" {

@@ -490,10 +490,12 @@ STRATA_API int strata_reader_close(struct strata_reader *reader);
 /**
  * Enters a read section, or nests in the one that is open.
  * Until the matching strata_read_unlock() everything this reader finds belongs
- * to one version and stays in place. Waits for no other process. Makes system
- * calls only to map regions: some at each lock after the first section until all
- * are mapped, and again when more were loaded (strata_refresh() maps all at once,
- * beforehand); and at the first use after a fork. Where there is something to be
+ * to one version and stays in place. Waits for no other process,
+ * except that the first use after a fork may, 3 s at most, where strangers have
+ * taken the usual names of the files for pins. Makes system calls only then, and
+ * to map regions: some at each lock after the first section until all are mapped,
+ * and again when more were loaded (strata_refresh() maps all at once,
+ * beforehand). Where there is something to be
  * mapped, here or in a lookup, it waits for a thread of this process that is at
  * it. Async-signal-safe on a reader that the handler owns, but for the first use
  * after a fork, and where something cannot be mapped. Ordering: letters A, B and
@@ -1069,6 +1071,6 @@ STRATA_API int strata_file_verify(const char *path, int quick,
 #endif
 
 /* Statistics, readers, commits, verify, gc, limit. */
-#include <strata/admin.h>
+#include "admin.h"
 
 #endif /* STRATA_STRATA_H */

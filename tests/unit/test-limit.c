@@ -215,17 +215,31 @@ Test(limit, room_of_another_class_is_used)
 	expect_clean();
 }
 
+static void
+count_refusals(enum strata_log_level level, const char *line, void *arg)
+{
+	unsigned *nr = arg;
+
+	(void)level;
+	*nr += strstr(line, "refused") != NULL;
+}
+
+/* And nobody hears of a refusal that is none. */
 Test(limit, room_of_what_is_dying_is_waited_for)
 {
 	struct strata_reader *reader = reader_open(store);
+	unsigned nr_refusals = 0;
 
 	must(strata_load(store, file_of("file", 7, 8, MIB), NULL));
 	must(strata_read_lock(reader));
 	must(strata_unload(store, 7, 0));
 	must(strata_limit(store, stats_now().reserved));
 	must(strata_read_unlock(reader));
+	strata_log(STRATA_LOG_WARNING, count_refusals, &nr_refusals);
 	/* Of the region: nobody has noticed yet that it is not needed. */
 	commit(stage(1, 0, 40, 60000));
+	strata_log(STRATA_LOG_SILENT, NULL, NULL);
+	cr_expect_eq(nr_refusals, 0);
 	expect_clean();
 }
 
