@@ -115,20 +115,32 @@ grep -q "note: version 11: the command left with 3$" "$err" ||
 # whoever reads has seen enough: he knows
 #
 mkfifo "$work/pipe"
-(
-	trap '' PIPE
-	status=0
-	"$STRATA" watch "$store" --count=9 >"$work/pipe" \
-		2>"$work/complaint" || status=$?
-	echo "$status" >"$work/status"
-) &
-watcher=$!
-head -n 1 "$work/pipe" >"$out"
-prints "^$store: watched from version 13 on$"
-good put "$store" 7/3 "$work/content"
-wait "$watcher"
-test ! -s "$work/complaint" || fail "it said: $(cat "$work/complaint")"
-test "$(cat "$work/status")" -eq 1 || fail 'not all was written, and it left with 0'
+
+# seen_enough VERSION COMMAND...: run by that command. What is run for nobody ends
+# the watching, which would go on for ever.
+seen_enough() {
+	version=$1
+	shift
+	(
+		trap '' PIPE
+		status=0
+		"$@" "$STRATA" watch "$store" --count=9 \
+			--exec="echo run >'$work/run'; kill \$PPID" \
+			>"$work/pipe" 2>"$work/complaint" || status=$?
+		echo "$status" >"$work/status"
+	) &
+	watcher=$!
+	head -n 1 "$work/pipe" >"$out"
+	prints "^$store: watched from version $version on$"
+	good put "$store" 7/3 "$work/content"
+	wait "$watcher"
+	test ! -e "$work/run" || fail "$*: a command was run for nobody"
+	test ! -s "$work/complaint" ||
+		fail "$*: it said: $(cat "$work/complaint")"
+	test "$(cat "$work/status")" -eq 1 ||
+		fail "$*: not all was written, and it left with 0"
+}
+seen_enough 13 env
 
 #
 # as JSON, an object a line; the end of the store
@@ -162,6 +174,18 @@ if have_nobody; then
 	watch_end 0
 	grep -q 'note: observed' "$err" || fail 'it does not say that it observed'
 	chmod 1777 "$shm"
+	good destroy "$store" --quiet
+fi
+
+#
+# line by line, printing fails, and flushing does not: nobody reads, or the disk
+# is full; sanitizers do not let stdbuf in
+#
+if stdbuf -oL "$STRATA" --version >"$out" 2>"$err"; then
+	good create "$store" --quiet
+	seen_enough 1 stdbuf -oL
+	test ! -c /dev/full || refused_by 'No space left on device' sh -c \
+		"stdbuf -oL '$STRATA' watch '$store' >/dev/full"
 	good destroy "$store" --quiet
 fi
 

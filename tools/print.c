@@ -356,9 +356,17 @@ int print_errno;
 int
 line_print_now(void)
 {
-	if (fflush(stdout) == 0)
+	/*
+	 * Of what is line-buffered, or longer than the buffer, printing itself
+	 * has failed. It is dropped then, and flushing nothing succeeds.
+	 */
+	int error = errno;
+
+	if (fflush(stdout) != 0)
+		error = errno;
+	else if (!ferror(stdout))
 		return TOOL_DONE;
-	print_errno = errno;
+	print_errno = error;
 	return TOOL_REFUSED;
 }
 

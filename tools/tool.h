@@ -255,8 +255,9 @@ json_t *json_text(const char *text);
 json_t *json_number(double value);
 /** Prints the object with a line feed and frees it. @return TOOL_DONE. */
 int json_print(json_t *object);
-/** What was printed is to be read now. @return TOOL_REFUSED when it cannot be
- * written; print_errno says why, since stdio tells that only once. */
+/** What was printed just before is to be read now; the errno of printing is to be
+ * there still. @return TOOL_REFUSED when it cannot be written; print_errno says
+ * why, since stdio tells that only once. */
 int line_print_now(void);
 extern int print_errno;
 

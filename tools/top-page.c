@@ -9,18 +9,37 @@
 
 /**** lines ****/
 
-/* Cuts a text behind so many characters. */
-static void
-cut(char *text, size_t width)
+/* What is behind so many characters. */
+static char *
+behind(char *text, size_t width)
 {
 	for (; *text != '\0'; text++) {
 		if (((unsigned char)*text & 0xc0) == 0x80)
 			continue;
-		if (width-- == 0) {
-			*text = '\0';
-			return;
-		}
+		if (width-- == 0)
+			break;
 	}
+	return text;
+}
+
+static void
+cut(char *text, size_t width)
+{
+	*behind(text, width) = '\0';
+}
+
+/*
+ * A figure without its last digits is another figure: what is cut ends with a
+ * sign, as in less -S.
+ */
+static void
+line_cut(char *line, size_t width)
+{
+	if (*behind(line, width) == '\0')
+		return;
+	cut(line, width);
+	if (width > 0)
+		strcpy(behind(line, width - 1), ">");
 }
 
 /* What readers say of themselves is cleaned here, with all else. */
@@ -39,7 +58,7 @@ line_add(struct top_page *page, bool marked, const char *format, ...)
 	x_check(length < 0 ? NULL : raw);
 	page->lines[page->nr] = text_clean(raw);
 	free(raw);
-	cut(page->lines[page->nr], page->width);
+	line_cut(page->lines[page->nr], page->width);
 	page->marked[page->nr++] = marked;
 }
 
@@ -95,6 +114,42 @@ percent(uint64_t part, uint64_t whole)
 	return whole > 0 ? 100.0 * (double)part / (double)whole : 0;
 }
 
+/**** figures ****/
+
+/*
+ * Five characters at most, or 80 columns are too few for a line: "98500", since
+ * "98.5 k" are six; "100 k", "9.9 M", "10 M".
+ */
+static const char *
+figure_text(double value, int decimals, char buffer[24])
+{
+	static const char units[] = "kMGTPE";
+	size_t unit = 0;
+
+	if (value < 999.95)
+		snprintf(buffer, 24, "%.*f", decimals, value);
+	else if (value < 99999.5)
+		snprintf(buffer, 24, "%.0f", value);
+	else {
+		value /= 1e3;
+		for (; value >= 999.5 && units[unit + 1] != '\0'; unit++)
+			value /= 1e3;
+		snprintf(buffer, 24, "%.*f %c", value < 9.95 ? 1 : 0, value,
+			 units[unit]);
+	}
+	return buffer;
+}
+
+#define NUMBER_TEXT(number) figure_text((double)(number), 0, (char[24]){0})
+
+/* "-" where two looks are not there yet. */
+#define RATE_TEXT(rate) rate_text((rate), (char[24]){0})
+static const char *
+rate_text(double rate, char buffer[24])
+{
+	return rate < 0 ? "-" : figure_text(rate, 1, buffer);
+}
+
 /**** above ****/
 
 static const char *
@@ -137,22 +192,6 @@ memory_lines(struct top_page *page, const struct strata_stats *stats)
 		 percent(stats->held, stats->limit), SIZE_TEXT(stats->retired));
 }
 
-/* "1.2 M"; "-" where two looks are not there yet. */
-#define RATE_TEXT(rate) rate_text((rate), (char[24]){0})
-static const char *
-rate_text(double rate, char buffer[24])
-{
-	if (rate < 0)
-		strcpy(buffer, "-");
-	else if (rate < 1e4)
-		snprintf(buffer, 24, "%.1f", rate);
-	else if (rate < 1e7)
-		snprintf(buffer, 24, "%.1f k", rate / 1e3);
-	else
-		snprintf(buffer, 24, "%.1f M", rate / 1e6);
-	return buffer;
-}
-
 static void
 rates_line(struct top_page *page, const struct top_model *model)
 {
@@ -161,11 +200,11 @@ rates_line(struct top_page *page, const struct top_model *model)
 	for (i = 0; i < model->now.nr_readers; i++)
 		inside += model->now.readers[i].pin != 0;
 	line_add(page, false,
-		 "a second  %s commits, %s sections, %s blocks; %zu readers, "
-		 "%zu inside",
+		 "a second  %s commits, %s sections, %s blocks; %s readers, "
+		 "%s inside",
 		 RATE_TEXT(model->rates.commits), RATE_TEXT(model->rates.reads),
-		 RATE_TEXT(model->rates.allocations), model->now.nr_readers,
-		 inside);
+		 RATE_TEXT(model->rates.allocations),
+		 NUMBER_TEXT(model->now.nr_readers), NUMBER_TEXT(inside));
 }
 
 static void
@@ -182,11 +221,11 @@ pool_lines(struct top_page *page, const struct strata_stats *stats)
 		};
 		char *text = bar(bar_width(page), pool->max_blocks, parts, 3);
 
-		line_add(page, false, "%9s [%s] %llu live %llu retired of %llu",
+		line_add(page, false, "%9s [%s] %s live %s retired of %s",
 			 SIZE_TEXT(pool->block_size), text,
-			 (unsigned long long)pool->live_blocks,
-			 (unsigned long long)pool->retired_blocks,
-			 (unsigned long long)pool->max_blocks);
+			 NUMBER_TEXT(pool->live_blocks),
+			 NUMBER_TEXT(pool->retired_blocks),
+			 NUMBER_TEXT(pool->max_blocks));
 		free(text);
 	}
 }

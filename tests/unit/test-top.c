@@ -331,6 +331,68 @@ Test(top, a_page_shows_both_panes_and_the_maps)
 	top_page_fini(&page);
 }
 
+/* What is inside counts as a reader, too. */
+static void
+expect_figures(struct top_look *look, size_t nr_readers, const char *pool,
+	       const char *rates)
+{
+	struct top_page page;
+
+	for (size_t i = 0; i < nr_readers; i++)
+		reader_add(look, 1000 + (uint32_t)i, 0, 0);
+	for (size_t i = 0; i < nr_readers; i++)
+		look->readers[i].pin = 1;
+	top_push(&model, look);
+	/* One look has none. */
+	model.rates = (struct top_rates){123400, 4567800, 99999.4};
+	top_page_make(&page, 80, 24, "store", &model, &view);
+	cr_expect(page_has(&page, pool), "%s", pool);
+	cr_expect(page_has(&page, rates), "%s", rates);
+	for (size_t i = 0; i < page.nr; i++)
+		cr_expect_eq(strchr(page.lines[i], '>'), NULL, "cut: %s",
+			     page.lines[i]);
+	top_page_fini(&page);
+}
+
+Test(top, no_figure_is_cut_at_80_columns)
+{
+	struct top_look look = look_at(10, 0);
+
+	look.stats.pools[0].max_blocks = 1048576;
+	look.stats.pools[0].live_blocks = 1048576;
+	look.stats.pools[0].retired_blocks = 1234;
+	expect_figures(&look, 256, "] 1.0 M live 1234 retired of 1.0 M",
+		       "a second  123 k commits, 4.6 M sections, 99999 blocks; "
+		       "256 readers, 256 inside");
+}
+
+/* Four segments of slots; a store of 4 TiB. */
+Test(top, not_even_the_largest)
+{
+	struct top_look look = look_at(10, 0);
+
+	look.stats.pools[0].max_blocks = UINT64_C(1) << 30;
+	look.stats.pools[0].live_blocks = 99999;
+	look.stats.pools[0].retired_blocks = 999499999;
+	expect_figures(&look, 4096, "] 99999 live 999 M retired of 1.1 G",
+		       "a second  123 k commits, 4.6 M sections, 99999 blocks; "
+		       "4096 readers, 4096 inside");
+}
+
+Test(top, what_is_cut_has_a_sign)
+{
+	struct top_look look = look_at(10, 0);
+	struct top_page page;
+
+	top_push(&model, &look);
+	top_page_make(&page, 44, 24, "store", &model, &view);
+	cr_expect(page_has(&page, "[######+++...] 50 live 25 retired>"));
+	top_page_fini(&page);
+	top_page_make(&page, 51, 24, "store", &model, &view);
+	cr_expect(page_has(&page, "] 50 live 25 retired of 100"));
+	top_page_fini(&page);
+}
+
 /* Names are others' words. */
 Test(top, nothing_reaches_the_terminal_but_text)
 {
