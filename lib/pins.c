@@ -260,7 +260,7 @@ strata__pins_news_forget(struct strata__rcu *rcu)
 }
 
 static void
-pins_file_found(struct strata__pins_file *file, int fd)
+pins_file_found(struct strata__rcu *rcu, struct strata__pins_file *file, int fd)
 {
 	file->listed = true;
 	if (!file->lost) {
@@ -269,6 +269,9 @@ pins_file_found(struct strata__pins_file *file, int fd)
 	}
 	file->fd = fd;
 	file->lost = false;
+	/* What was noted by the closed descriptor is nothing, or another's. Who
+	 * does that is this program: no tally. */
+	rcu->has_news = true;
 }
 
 static int
@@ -290,7 +293,7 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 	/* The name may have been another's when it was listed. */
 	file = pins_file_find(rcu, st.st_ino);
 	if (file != NULL) {
-		pins_file_found(file, fd);
+		pins_file_found(rcu, file, fd);
 		return 0;
 	}
 	if (nr_listed_of(rcu, st.st_uid) >= STRATA_PINS_FILES_PER_USER) {
@@ -370,11 +373,6 @@ pins_list(struct strata__rcu *rcu)
 	return ret;
 }
 
-/*
- * Listing the folder at every scan would cost more than the scan. A folder whose
- * time of modification is as it was at a listing that was made at least two
- * ticks after that time has the same names.
- */
 /* A program that closed all its descriptors closed those of the segments, too.
  * Their places are kept until the listing finds them again. */
 bool
@@ -397,12 +395,18 @@ strata__pins_mend(struct strata__rcu *rcu)
 	return lost;
 }
 
+/*
+ * Listing the folder at every scan would cost more than the scan. A folder whose
+ * time of modification is as it was at a listing that was made at least two
+ * ticks after that time has the same names. By the clock of these times, which
+ * may stand still for a while.
+ */
 int
 strata__pins_list(struct strata__rcu *rcu)
 {
 	struct stat st;
 	int64_t mtime;
-	uint64_t now = strata__os_realtime_ns();
+	uint64_t now = strata__os_realtime_coarse_ns();
 	int ret = strata__folder_mend(&rcu->space->folder);
 
 	if (ret != 0)

@@ -52,13 +52,13 @@ struct strata__rcu {
 	size_t nr_files;
 	int64_t listed_mtime_ns; /* of the folder at the last listing */
 	bool listing_settled;    /* the listing was made well after that time */
-	bool has_news;           /* a listing has found a file that is new */
+	bool has_news;           /* a listing has found that one came or went */
 	char *buffer;            /* one pins segment */
 };
 
 /* Brings rcu->files up to date, if the folder has changed. Under scan_mutex.
- * A file that is new sets has_news, but for those of a user who goes on making
- * them: news_forget, at the beginning of a scan, listens to everybody again.
+ * A file that came or went sets has_news, but for those of a user who goes on
+ * with that: news_forget, at the beginning of a scan, listens to everybody again.
  * unreadable tells that the readers of a user cannot be looked at. */
 int strata__pins_list(struct strata__rcu *rcu);
 void strata__pins_news_forget(struct strata__rcu *rcu);
@@ -127,6 +127,7 @@ struct strata__pin {
  * after the heavy fence. Good for candidates that were fixed before it, and for
  * no others. Holds scan_mutex until done. */
 struct strata__scan_file {
+	uint64_t inode;	    /* 0: nothing was followed there */
 	uint64_t handovers; /* the counter, as the scan began */
 	uint64_t asked_ns;  /* spent on asking who lives */
 	unsigned changes;   /* of the counter, met by this scan */
@@ -139,6 +140,7 @@ struct strata__scan {
 	struct strata__pin *pins;
 	size_t nr, max;
 	uint64_t readers; /* slots in use, by their own word */
+	unsigned listings; /* in which segments had come or gone */
 };
 int strata__scan_take(struct strata__rcu *rcu, struct strata__scan *ret);
 void strata__scan_done(struct strata__scan *scan);

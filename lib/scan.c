@@ -223,6 +223,24 @@ handovers_of(const struct strata__pins_file *file)
 	return handovers;
 }
 
+/* 0: nothing is followed there. */
+static uint64_t
+inode_of(const struct strata__pins_file *file)
+{
+	return file->fd >= 0 || file->lost ? file->inode : 0;
+}
+
+/* Was anything handed over in the segment of that place since it was noted; or
+ * is it another one now, whose counter is another's? */
+static bool
+has_changed(const struct strata__scan *scan, size_t i)
+{
+	const struct strata__pins_file *file = &scan->rcu->files[i];
+
+	return inode_of(file) != scan->files[i].inode ||
+	       handovers_of(file) != scan->files[i].handovers;
+}
+
 static int
 handovers_note(struct strata__scan *scan)
 {
@@ -235,17 +253,23 @@ handovers_note(struct strata__scan *scan)
 	scan->files = files;
 	for (; scan->nr_files < nr; scan->nr_files++)
 		files[scan->nr_files] = (struct strata__scan_file){ 0 };
-	for (size_t i = 0; i < nr; i++)
+	for (size_t i = 0; i < nr; i++) {
+		files[i].inode = inode_of(&scan->rcu->files[i]);
 		files[i].handovers = handovers_of(&scan->rcu->files[i]);
+	}
 	/* Letter K: the pins are read after. */
 	strata__fence_acquire();
 	return 0;
 }
 
+/* Users who make segments come and go in turns have tallies that say nothing. */
+#define LISTINGS_MAX 256
+
 /*
  * The segments, and the counter of each: a segment that was made for a child
  * before its parent's counter was noted has to be among them. So they are listed
- * again behind the notes, until none has come or gone.
+ * again behind the notes, until none has come or gone. Where that has no end the
+ * scan fails, and nothing is freed.
  */
 static int
 files_note(struct strata__scan *scan)
@@ -256,6 +280,13 @@ files_note(struct strata__scan *scan)
 	STRATA_TESTPOINT("scan.listed");
 	rcu->has_news = true;
 	while (ret == 0 && rcu->has_news) {
+		if (scan->listings++ == LISTINGS_MAX)
+			return strata__fail_errno(
+				EBUSY,
+				"pins segments in %s come and go faster than "
+				"they can be listed: strata readers tells whose "
+				"there are",
+				rcu->space->folder.path);
 		rcu->has_news = false;
 		ret = handovers_note(scan);
 		STRATA_TESTPOINT("scan.noted");
@@ -278,8 +309,7 @@ handovers_changed(struct strata__scan *scan)
 	/* Letter K: what was read is before this look. */
 	strata__fence_acquire();
 	for (size_t i = 0; i < scan->nr_files; i++)
-		if (handovers_of(&scan->rcu->files[i]) !=
-			    scan->files[i].handovers &&
+		if (has_changed(scan, i) &&
 		    scan->files[i].changes++ < CHANGES_MAX)
 			changed = true;
 	return changed;
@@ -295,8 +325,7 @@ owner_handed_over(struct strata__scan *scan, uint32_t owner)
 	strata__fence_acquire();
 	for (size_t i = 0; i < scan->nr_files; i++)
 		changed |= scan->rcu->files[i].owner == owner &&
-			handovers_of(&scan->rcu->files[i]) !=
-				scan->files[i].handovers;
+			has_changed(scan, i);
 	return changed;
 }
 

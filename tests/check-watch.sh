@@ -179,9 +179,9 @@ fi
 
 #
 # line by line, printing fails, and flushing does not: nobody reads, or the disk
-# is full; sanitizers do not let stdbuf in
+# is full; sanitizers do not let stdbuf in, and it is of no other machine
 #
-if stdbuf -oL "$STRATA" --version >"$out" 2>"$err"; then
+if stdbuf -oL "$STRATA" --version >"$out" 2>"$err" && test ! -s "$err"; then
 	good create "$store" --quiet
 	seen_enough 1 stdbuf -oL
 	test ! -c /dev/full || refused_by 'No space left on device' sh -c \

@@ -188,6 +188,25 @@ Test(rcu_chunk, who_makes_files_for_ever_is_not_waited_for)
 	cr_expect_gt(nr_made, 1);
 }
 
+/* As two users who do it in turns. */
+static void
+make_a_file_unnoticed(const char *point)
+{
+	make_a_file(point);
+	strata__pins_news_forget(&store->rcu);
+}
+
+Test(rcu_chunk, nor_are_many_who_do_it_in_turns)
+{
+	struct strata__scan scan;
+
+	strata__testpoint = make_a_file_unnoticed;
+	expect_error(strata__scan_take(&store->rcu, &scan), -EBUSY,
+		     "come and go faster");
+	strata__testpoint = NULL;
+	cr_expect(needs(5, 6));
+}
+
 /**** intervals ****/
 
 Test(rcu, a_pin_protects_what_is_born_and_not_retired)
