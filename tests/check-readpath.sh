@@ -115,6 +115,9 @@ if may valgrind valgrind --tool=callgrind \
 	echo "calls in 2000 inlined rounds: $calls"
 	if test -n "${COVERAGE:-}"; then
 		echo 'this build counts lines, and inlines nothing'
+	elif ! grep -q '^#define HAVE_MEMBARRIER 1' "$top_builddir/config.h"
+	then
+		echo 'without membarrier the library makes the fence of the lock'
 	elif test "$calls" -gt 200; then
 		functions "$work/callgrind.3000"
 		echo 'the inlined read path calls'
