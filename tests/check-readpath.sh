@@ -90,8 +90,10 @@ if may strace strace -o /dev/null true; then
 	shown=1
 fi
 
-if may valgrind valgrind --tool=callgrind \
-	--callgrind-out-file=/dev/null true; then
+# That program: valgrind gives up on what some compilers write for debuggers.
+# shellcheck disable=SC2086
+if may valgrind $READPATH_RUN valgrind --tool=callgrind \
+	--callgrind-out-file=/dev/null "$READPATH" 1 calls; then
 	few=$(count 1000 calls measured_rounds)
 	many=$(count 3000 calls measured_rounds)
 	# Whatever is called once, as the dynamic linker, falls out.
