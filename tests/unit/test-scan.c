@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: AGPL-3.0-only */
+/* Copyright (C) 2026 The Strata authors */
+/* Files of pins: which are followed, what is found in them, and what cannot fool
+ * a scan. */
+#include <errno.h>
+#include <sched.h>
+#include <stddef.h>
+#include <sys/resource.h>
+
+#include "pinned.h"
+
+TestSuite(scan, .init = store_setup, .fini = store_teardown, .timeout = 60);
+
+#define STRANGER 4242u
+
+/**** sections that are handed over while somebody scans ****/
+
+static const struct strata__slot *handed_over;
+static struct strata__chunk *former;
+
+/* Once: as a fork does that finds no slot for the child in the files that there
+ * are, and whose parent leaves. */
+static void
+hand_over(const char *point)
+{
+	struct strata__slot *slot;
+
+	if (handed_over != NULL || strcmp(point, "scan.listed") != 0)
+		return;
+	slot = take();
+	handed_over = slot;
+	pin(slot, 5);
+	atomic_fetch_add(&former->head->handovers, 1);
+	atomic_store(&former->slots[0].pin, 0);
+}
+
+static void
+setup_of_one_chunk(void)
+{
+	struct strata_config config = store_config(16 * MIB);
+	struct strata__slot *slot;
+
+	config.readers = 1;
+	store_setup_config(&config);
+	must(strata__slot_take(&store->rcu, &former, &slot));
+	pin(slot, 5);
+	for (unsigned i = 1; i < STRATA_CHUNK_SLOTS; i++)
+		(void)take();
+}
+
+static void
+teardown_of_one_chunk(void)
+{
+	strata__testpoint = NULL;
+	store_teardown();
+}
+
+TestSuite(scan_chunk, .init = setup_of_one_chunk, .fini = teardown_of_one_chunk,
+	  .timeout = 60);
+
+/* The counter is noted when it was raised already, and the child's pin is in a
+ * file that was not there when they were listed. */
+Test(scan_chunk, a_section_in_a_new_file_is_found)
+{
+	cr_assert(needs(5, 6));
+	strata__testpoint = hand_over;
+	cr_expect(needs(5, 6));
+	strata__testpoint = NULL;
+	cr_assert_neq(handed_over, NULL);
+	cr_expect(needs(5, 6));
+}
+
+static unsigned nr_made;
+
+/* A new file each time that they have been listed. */
+static void
+make_a_file(const char *point)
+{
+	struct strata__chunk *chunk;
+	struct strata__slot *slot;
+	char name[STRATA_SEGMENT_NAME];
+
+	if (strcmp(point, "scan.noted") != 0)
+		return;
+	strata__segment_name_pins(name, &store->space.id, geteuid(), 1);
+	(void)unlink(file_path(name));
+	for (unsigned i = 0; i < STRATA_CHUNK_SLOTS; i++)
+		must(strata__slot_take(&store->rcu, &chunk, &slot));
+	nr_made++;
+}
+
+Test(scan_chunk, who_makes_files_for_ever_is_not_waited_for)
+{
+	strata__testpoint = make_a_file;
+	cr_expect(needs(5, 6));
+	strata__testpoint = NULL;
+	cr_expect_gt(nr_made, 1);
+}
+
+/* As two users who do it in turns. */
+static void
+make_a_file_unnoticed(const char *point)
+{
+	make_a_file(point);
+	strata__pins_news_forget(&store->rcu);
+}
+
+Test(scan_chunk, nor_are_many_who_do_it_in_turns)
+{
+	struct strata__scan scan;
+
+	strata__testpoint = make_a_file_unnoticed;
+	expect_error(strata__scan_take(&store->rcu, &scan), -EBUSY,
+		     "come and go faster");
+	strata__testpoint = NULL;
+	cr_expect(needs(5, 6));
+}
+
+/**** files that are not what they should be ****/
+
+static const char *
+pins_name(uint32_t uid, uint32_t suffix)
+{
+	static char name[STRATA_SEGMENT_NAME];
+
+	strata__segment_name_pins(name, &store->space.id, uid, suffix);
+	return name;
+}
+
+/* A pins file of a stranger, whose first slot pins a version. */
+static int
+stranger(uint64_t size, uint64_t version)
+{
+	int fd = openat(folder.fd, pins_name(STRANGER, 0),
+			O_CREAT | O_RDWR | O_CLOEXEC, 0644);
+	uint32_t one = 1;
+
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(ftruncate(fd, (off_t)size), 0);
+	cr_assert_eq(pwrite(fd, &version, 8, STRATA_PINS_SLOTS), 8);
+	cr_assert_eq(pwrite(fd, &one, 4,
+			    STRATA_PINS_SLOTS +
+				    offsetof(struct strata__slot, in_use)),
+		     4);
+	if (geteuid() == 0)
+		cr_assert_eq(fchown(fd, STRANGER, (gid_t)-1), 0);
+	return fd;
+}
+
+/* Does the scanning side keep the file of that inode open? */
+static bool
+is_followed(uint64_t inode)
+{
+	for (size_t i = 0; i < store->rcu.nr_files; i++)
+		if (store->rcu.files[i].fd >= 0 &&
+		    store->rcu.files[i].inode == inode)
+			return true;
+	return false;
+}
+
+static uint64_t
+inode_of(const char *name)
+{
+	struct stat st;
+
+	cr_assert_eq(fstatat(folder.fd, name, &st, AT_SYMLINK_NOFOLLOW), 0);
+	return st.st_ino;
+}
+
+/* Of a store that everybody may read. */
+static void
+setup_open(void)
+{
+	struct strata_config config = store_config(16 * MIB);
+
+	config.mode = 0644;
+	store_setup_config(&config);
+}
+
+TestSuite(strangers, .init = setup_open, .fini = store_teardown, .timeout = 60);
+
+Test(strangers, pins_of_others_protect_as_long_as_their_lock_is_held)
+{
+	struct strata_reader_info info;
+	struct strata__scan scan;
+	int fd, lock;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	lock = openat(folder.fd, pins_name(STRANGER, 0), O_RDWR | O_CLOEXEC);
+	cr_assert_eq(strata__os_lock_try(lock, STRATA_PINS_SLOTS, 1), 0);
+	cr_expect(needs(3, 4));
+	must(strata__scan_take(&store->rcu, &scan));
+	cr_assert_eq(scan.nr, 1);
+	must(strata__scan_describe(&scan, &scan.pins[0], &info));
+	cr_expect_eq(info.uid, STRANGER);
+	cr_expect_eq(info.pin, 3);
+	strata__scan_done(&scan);
+	close(lock);
+	cr_expect_not(needs(3, 4));
+	close(fd);
+}
+
+Test(strangers, a_read_lock_vouches_for_nothing)
+{
+	struct flock shared = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
+	int fd, lock;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	lock = openat(folder.fd, pins_name(STRANGER, 0), O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(fcntl(lock, F_OFD_SETLK, &shared), 0);
+	cr_expect_not(needs(3, 4));
+	close(lock);
+	close(fd);
+}
+
+Test(strangers, a_file_that_is_truncated_meanwhile_is_not_followed)
+{
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	cr_expect_eq(nr_pins(), 1);
+	cr_assert_eq(ftruncate(fd, 100), 0);
+	cr_expect_eq(nr_pins(), 0);
+	close(fd);
+}
+
+Test(strangers, a_pin_in_a_truncated_file_is_waited_for_no_longer)
+{
+	struct strata_reader_info info;
+	struct strata__scan scan;
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	must(strata__scan_take(&store->rcu, &scan));
+	cr_assert_eq(scan.nr, 1);
+	cr_assert_eq(ftruncate(fd, 100), 0);
+	cr_expect_eq(strata__scan_describe(&scan, &scan.pins[0], &info),
+		     -ENODATA);
+	strata__scan_done(&scan);
+	close(fd);
+}
+
+/* Its readers would not notice: their pins are as they left them. */
+Test(strangers, a_file_of_another_size_is_read_as_far_as_it_goes)
+{
+	uint64_t size = store->space.geometry->pins_size;
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(size + 4096, 3);
+	cr_expect_eq(nr_pins(), 1);
+	cr_expect(is_followed(inode_of(pins_name(STRANGER, 0))));
+	cr_assert_eq(ftruncate(fd, (off_t)STRATA_PINS_SLOTS + 128), 0);
+	cr_expect_eq(nr_pins(), 1, "in front of the cut");
+	cr_assert_eq(ftruncate(fd, (off_t)STRATA_PINS_SLOTS), 0);
+	cr_expect_eq(nr_pins(), 0);
+	cr_assert_eq(ftruncate(fd, (off_t)size), 0);
+	cr_expect_eq(nr_pins(), 0, "the pin is not there any more");
+	close(fd);
+}
+
+Test(scan, pins_of_whom_may_not_read_the_store_are_not_followed)
+{
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	cr_expect_eq(nr_pins(), 0);
+	cr_expect_not(is_followed(inode_of(pins_name(STRANGER, 0))));
+	close(fd);
+}
+
+Test(strangers, traps_are_not_followed)
+{
+	cr_assert_eq(symlinkat("/etc/passwd", folder.fd, pins_name(7, 0)), 0);
+	cr_assert_eq(mkfifoat(folder.fd, pins_name(8, 0), 0644), 0);
+	cr_assert_eq(mkdirat(folder.fd, pins_name(9, 0), 0755), 0);
+	cr_expect_eq(nr_pins(), 0);
+	cr_expect_not(is_followed(inode_of(pins_name(7, 0))));
+	cr_expect_not(is_followed(inode_of(pins_name(8, 0))));
+	cr_expect_not(is_followed(inode_of(pins_name(9, 0))));
+	unlinkat(folder.fd, pins_name(9, 0), AT_REMOVEDIR);
+}
+
+Test(strangers, a_file_that_lost_its_name_is_followed_while_it_is_locked)
+{
+	uint64_t inode;
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	inode = inode_of(pins_name(STRANGER, 0));
+	cr_assert_eq(strata__os_lock_try(fd, STRATA_PINS_SLOTS, 1), 0);
+	cr_expect(needs(3, 4));
+	cr_assert_eq(unlinkat(folder.fd, pins_name(STRANGER, 0), 0), 0);
+	cr_expect(needs(3, 4), "a reader lives in it");
+	cr_expect(is_followed(inode));
+	close(fd);
+	/* Any change of the folder. */
+	close(stranger(store->space.geometry->pins_size, 0));
+	cr_expect_not(needs(3, 4));
+	cr_expect_not(is_followed(inode));
+}
+
+Test(strangers, nobody_has_more_files_followed_than_his_share)
+{
+	char name[STRATA_SEGMENT_NAME];
+	unsigned nr = 0;
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	for (uint32_t uid = 1; uid <= 3 * STRATA_PINS_FILES_PER_USER; uid++) {
+		strcpy(name, pins_name(uid, 0));
+		fd = stranger(store->space.geometry->pins_size, 3);
+		close(fd);
+		cr_assert_eq(renameat(folder.fd, pins_name(STRANGER, 0),
+				      folder.fd, name),
+			     0);
+	}
+	cr_expect_eq(nr_pins(), STRATA_PINS_FILES_PER_USER);
+	for (size_t i = 0; i < store->rcu.nr_files; i++)
+		nr += store->rcu.files[i].fd >= 0;
+	cr_expect_eq(nr, STRATA_PINS_FILES_PER_USER + 1, "and the owner's");
+}
+
+Test(scan, names_that_are_not_quite_right_are_ignored)
+{
+	static const char *const tails[] = {"",	    "x",   "0",	    "0.",
+					    "00.1", "0.4", "0.99",  "0.0.tmp",
+					    "-1.0", "0.1 ", "+0.1", "0.01"};
+	char name[STRATA_SEGMENT_NAME];
+	size_t length;
+
+	strcpy(name, pins_name(0, 0));
+	length = strlen(name) - strlen("0.0");
+	for (unsigned i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
+		strcpy(name + length, tails[i]);
+		close(openat(folder.fd, name, O_CREAT | O_RDWR, 0600));
+	}
+	cr_expect_eq(nr_pins(), 0);
+	cr_expect_eq(store->rcu.nr_files, 1);
+	cr_expect(is_followed(inode_of(pins_name(geteuid(), 0))),
+		  "the owner's");
+}
+
+Test(scan, what_lies_in_our_place_is_gone_around)
+{
+	struct strata__chunk *chunk;
+	struct strata__slot *slot;
+
+	/* Nothing of this process is in it yet. */
+	cr_assert_eq(unlinkat(folder.fd, pins_name(geteuid(), 0), 0), 0);
+	cr_assert_eq(mkdirat(folder.fd, pins_name(geteuid(), 0), 0755), 0);
+	close(openat(folder.fd, pins_name(geteuid(), 1), O_CREAT | O_RDWR,
+		     0666));
+	must(strata__slot_take(&store->rcu, &chunk, &slot));
+	cr_expect_eq(inode_of(pins_name(geteuid(), 2)), chunk->inode);
+	pin(slot, 3);
+	cr_expect(needs(3, 4));
+	unlinkat(folder.fd, pins_name(geteuid(), 0), AT_REMOVEDIR);
+}
+
+Test(scan, where_all_our_places_are_taken_there_is_no_slot)
+{
+	struct strata_reader *reader;
+
+	unlinkat(folder.fd, pins_name(geteuid(), 0), 0);
+	for (uint32_t i = 0; i < STRATA_PINS_SUFFIXES; i++)
+		close(openat(folder.fd, pins_name(geteuid(), i),
+			     O_CREAT | O_RDWR, 0600));
+	expect_error(strata_reader_open(store, &reader), STRATA_EREADERS,
+		     "no reader slot left");
+}
+
+/**** the listing ****/
+
+/* Until a listing made now would be believed. */
+static void
+let_folder_settle(void)
+{
+	uint64_t begin = strata__os_monotonic_ns();
+
+	while (strata__os_monotonic_ns() < begin + 30 * 1000 * 1000)
+		sched_yield();
+}
+
+Test(strangers, a_folder_is_listed_again_when_it_changed)
+{
+	int fd;
+
+	cr_expect_eq(nr_pins(), 0);
+	let_folder_settle();
+	cr_expect_eq(nr_pins(), 0);
+	cr_expect(store->rcu.listing_settled);
+	cr_expect_eq(nr_pins(), 0);
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	cr_expect_eq(nr_pins(), 1, "a new file is noticed");
+	cr_expect_not(store->rcu.listing_settled);
+	let_folder_settle();
+	cr_expect_eq(nr_pins(), 1);
+	cr_expect(store->rcu.listing_settled);
+	close(fd);
+}
+
+Test(scan, a_scan_without_descriptors_says_so)
+{
+	struct rlimit before, limit;
+	struct strata__scan scan;
+	int fd = dup(0);
+
+	close(fd);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	limit = before;
+	limit.rlim_cur = (rlim_t)fd;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	expect_error(strata__scan_take(&store->rcu, &scan), -EMFILE,
+		     "cannot list the readers");
+	limit.rlim_cur = (rlim_t)fd + 1;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	cr_expect_neq(strata__scan_take(&store->rcu, &scan), 0);
+	cr_expect_not_null(strstr(strata_last_error()->sentence,
+				  "readers of user"));
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	cr_expect_eq(nr_pins(), 0);
+}
