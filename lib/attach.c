@@ -51,6 +51,8 @@ attach_rooms(struct strata_store *store, unsigned flags)
 	store->first_handles = store->ours + STRATA_PAGE;
 	if (ret == 0)
 		ret = strata__rcu_init(&store->rcu, &store->space);
+	store->rcu.mine = store->ours + 1;
+	*store->rcu.mine = 1;
 	if (ret == 0 && (flags & STRATA_WRITE) != 0) {
 		strata__edit_init(&store->edit, &store->space);
 		/* No fork between the claim of the slot and the close of the

@@ -136,6 +136,20 @@ strata__os_realtime_coarse_ns(void)
 	return clock_ns(CLOCK_REALTIME_COARSE);
 }
 
+/*
+ * File systems give times by the tick of the coarse clock, of which two pass in 20
+ * ms; some by the second, and vfat by two of them: what is a whole second may be
+ * of these.
+ */
+bool
+strata__os_is_settled(const struct timespec *time, uint64_t now)
+{
+	int64_t at = (int64_t)time->tv_sec * 1000000000 + time->tv_nsec;
+	int64_t age = time->tv_nsec == 0 ? 2020 : 20;
+
+	return (int64_t)now - at > age * 1000 * 1000;
+}
+
 uint64_t
 strata__os_monotonic_ns(void)
 {

@@ -37,6 +37,9 @@ void strata__os_boot_id(struct strata__id *ret);
 /* CLOCK_REALTIME / CLOCK_MONOTONIC, in ns; coarse: cheap, a tick old. */
 uint64_t strata__os_realtime_ns(void);
 uint64_t strata__os_realtime_coarse_ns(void);
+/* Is a time of a file so old that a change now would give it another? now is by
+ * the coarse clock, from before the time was read. */
+bool strata__os_is_settled(const struct timespec *time, uint64_t now);
 uint64_t strata__os_monotonic_ns(void);
 /* Name of this program (comm), NUL-terminated, and its pid namespace, which is
  * remembered; the child of a fork says so. For display. */

@@ -211,8 +211,11 @@ see_segment(const char *file, void *arg)
 		search->strangers |= usual;
 		return 0;
 	}
+	/* Not ours, whoever put it there: see is_candidate() in pins.c. */
+	if (!S_ISREG(st.st_mode) || (st.st_mode & 0022) != 0)
+		return 0;
 	note_ours(search, st.st_ino);
-	if (usual || !S_ISREG(st.st_mode))
+	if (usual)
 		return 0; /* was tried */
 	search->ret = search->claim(file, search->arg);
 	return is_no_slot(search->ret) ? 0 : 1;

@@ -124,6 +124,15 @@ strata__pins_unreadable(uint32_t owner, int err)
 				  owner);
 }
 
+static int
+cannot_look(const char *name, int err)
+{
+	return strata__fail_errno(err,
+				  "cannot look at %s, so nothing can be "
+				  "reclaimed",
+				  name);
+}
+
 /* Is it our want that keeps us from opening it? Then to go on would free under
  * living readers. All else is its owner's doing, and harm. */
 static bool
@@ -144,6 +153,19 @@ nr_listed_of(const struct strata__rcu *rcu, uint32_t owner)
 	return nr;
 }
 
+/*
+ * Could that be a segment of pins that its owner made? Nobody else can write to
+ * those (pins_mode() in rcu.c); and where links are protected, to link a file of
+ * another user to a name of the folder takes that one may write to it. So such a
+ * link takes nothing of its owner's share.
+ */
+static bool
+is_candidate(const struct strata__geometry *geometry, const struct stat *st)
+{
+	return S_ISREG(st->st_mode) && (st->st_mode & 0022) == 0 &&
+		strata__pins_are_followed(geometry, st);
+}
+
 /* The segment's descriptor; -1: vandalised or gone, not to be followed. One more
  * than its owner's share is not even opened: there may be thousands. */
 static int
@@ -155,9 +177,9 @@ pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 	int fd;
 
 	*ret_fd = -1;
-	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    !S_ISREG(st->st_mode) ||
-	    !strata__pins_are_followed(geometry, st) ||
+	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) != 0)
+		return errno == ENOENT ? 0 : cannot_look(name, errno);
+	if (!is_candidate(geometry, st) ||
 	    nr_listed_of(rcu, st->st_uid) >= STRATA_PINS_FILES_PER_USER)
 		return 0;
 	fd = openat(folder, name,
@@ -166,8 +188,7 @@ pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 		return is_our_fault(rcu, st, errno) ?
 			strata__pins_unreadable(st->st_uid, errno) :
 			0;
-	if (fstat(fd, st) != 0 || !S_ISREG(st->st_mode) ||
-	    !strata__pins_are_followed(geometry, st)) {
+	if (fstat(fd, st) != 0 || !is_candidate(geometry, st)) {
 		close(fd); /* another one by now */
 		return 0;
 	}
@@ -185,39 +206,12 @@ pins_file_find(struct strata__rcu *rcu, uint64_t inode)
 	return NULL;
 }
 
-/* Over his quota an owner loses one that has no name any more: its readers are
- * his own. */
-static struct strata__pins_file *
-pins_file_evict(struct strata__rcu *rcu, uint32_t owner)
-{
-	struct strata__pins_file *nameless = NULL;
-	unsigned nr = 0;
-
-	for (size_t i = 0; i < rcu->nr_files; i++) {
-		struct strata__pins_file *file = &rcu->files[i];
-
-		if (file->fd < 0 || file->owner != owner)
-			continue;
-		nr++;
-		if (!file->listed)
-			nameless = file;
-	}
-	if (nr < STRATA_PINS_FILES_PER_USER || nameless == NULL)
-		return NULL;
-	close(nameless->fd);
-	nameless->fd = -1;
-	return nameless;
-}
-
 /* A place in the table: places are not moved while anybody naps over them. */
 static struct strata__pins_file *
-pins_file_place(struct strata__rcu *rcu, uint32_t owner)
+pins_file_place(struct strata__rcu *rcu)
 {
 	struct strata__pins_file *files;
 
-	files = pins_file_evict(rcu, owner);
-	if (files != NULL)
-		return files;
 	for (size_t i = 0; i < rcu->nr_files; i++)
 		if (rcu->files[i].fd < 0 && !rcu->files[i].lost)
 			return &rcu->files[i];
@@ -260,7 +254,8 @@ strata__pins_news_forget(struct strata__rcu *rcu)
 }
 
 static void
-pins_file_found(struct strata__rcu *rcu, struct strata__pins_file *file, int fd)
+pins_file_found(struct strata__rcu *rcu, struct strata__pins_file *file, int fd,
+		uint32_t owner)
 {
 	file->listed = true;
 	if (!file->lost) {
@@ -268,6 +263,7 @@ pins_file_found(struct strata__rcu *rcu, struct strata__pins_file *file, int fd)
 		return;
 	}
 	file->fd = fd;
+	file->owner = owner; /* the inode may be of a file that is new */
 	file->lost = false;
 	/* What was noted by the closed descriptor is nothing, or another's. Who
 	 * does that is this program: no tally. */
@@ -293,7 +289,7 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 	/* The name may have been another's when it was listed. */
 	file = pins_file_find(rcu, st.st_ino);
 	if (file != NULL) {
-		pins_file_found(rcu, file, fd);
+		pins_file_found(rcu, file, fd, st.st_uid);
 		return 0;
 	}
 	if (nr_listed_of(rcu, st.st_uid) >= STRATA_PINS_FILES_PER_USER) {
@@ -301,7 +297,7 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 		return 0;
 	}
 	news = news_of(rcu, st.st_uid);
-	file = pins_file_place(rcu, st.st_uid);
+	file = pins_file_place(rcu);
 	if (file == NULL) {
 		close(fd);
 		return strata__pins_unreadable(st.st_uid, ENOMEM);
@@ -315,8 +311,29 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 	return 0;
 }
 
-/* A segment that lost its name is followed for as long as a reader lives in
- * it. */
+static void
+pins_file_drop(struct strata__rcu *rcu, struct strata__pins_file *file)
+{
+	close(file->fd);
+	file->fd = -1;
+	news_add(rcu, file);
+}
+
+static unsigned
+nr_followed_of(const struct strata__rcu *rcu, uint32_t owner)
+{
+	unsigned nr = 0;
+
+	for (size_t i = 0; i < rcu->nr_files; i++)
+		nr += rcu->files[i].fd >= 0 && rcu->files[i].owner == owner;
+	return nr;
+}
+
+/*
+ * A segment that lost its name is followed for as long as a reader lives in it.
+ * Over his share an owner loses such ones: its readers are his own. Only behind
+ * the list: before it nobody knows what has a name.
+ */
 static void
 pins_files_weed(struct strata__rcu *rcu)
 {
@@ -328,12 +345,12 @@ pins_files_weed(struct strata__rcu *rcu)
 		/* Closed under us, and its name is gone, too. */
 		if (!file->listed)
 			file->lost = false;
-		if (file->fd < 0 || file->listed ||
-		    strata__os_is_locked(file->fd, 0, size) != 0)
+		if (file->fd < 0 || file->listed)
 			continue;
-		close(file->fd);
-		file->fd = -1;
-		news_add(rcu, file);
+		if (strata__os_is_locked(file->fd, 0, size) == 0 ||
+		    nr_followed_of(rcu, file->owner) >
+			    STRATA_PINS_FILES_PER_USER)
+			pins_file_drop(rcu, file);
 	}
 }
 
@@ -397,9 +414,9 @@ strata__pins_mend(struct strata__rcu *rcu)
 
 /*
  * Listing the folder at every scan would cost more than the scan. A folder whose
- * time of modification is as it was at a listing that was made at least two
- * ticks after that time has the same names. By the clock of these times, which
- * may stand still for a while.
+ * time of modification is as it was at a listing that was made long enough after
+ * that time has the same names. By the clock of these times, which may stand
+ * still for a while.
  */
 int
 strata__pins_list(struct strata__rcu *rcu)
@@ -422,6 +439,6 @@ strata__pins_list(struct strata__rcu *rcu)
 	if (ret != 0)
 		return ret;
 	rcu->listed_mtime_ns = mtime;
-	rcu->listing_settled = (int64_t)now - mtime > 20 * 1000 * 1000;
+	rcu->listing_settled = strata__os_is_settled(&st.st_mtim, now);
 	return 0;
 }

@@ -36,7 +36,6 @@ strata__rcu_init(struct strata__rcu *rcu, struct strata__space *space)
 
 	memset(rcu, 0, sizeof(*rcu));
 	rcu->space = space;
-	rcu->pid = getpid();
 	CDS_INIT_LIST_HEAD(&rcu->chunks);
 	pthread_mutex_init(&rcu->mutex, NULL);
 	pthread_mutex_init(&rcu->scan_mutex, NULL);
@@ -62,6 +61,14 @@ pins_files_close(struct strata__rcu *rcu)
 	rcu->nr_files = 0;
 }
 
+/* In a clone without fork handlers. */
+static void
+disown_parents(struct strata__rcu *rcu)
+{
+	if (rcu->mine != NULL && *rcu->mine == 0)
+		strata__rcu_disown(rcu);
+}
+
 void
 strata__rcu_fini(struct strata__rcu *rcu)
 {
@@ -69,8 +76,7 @@ strata__rcu_fini(struct strata__rcu *rcu)
 
 	if (rcu->space == NULL)
 		return;
-	if (rcu->pid != getpid())
-		strata__rcu_disown(rcu); /* a clone without fork handlers */
+	disown_parents(rcu);
 	cds_list_for_each_entry_safe(chunk, next, &rcu->chunks, node)
 	{
 		cds_list_del(&chunk->node);
@@ -341,6 +347,16 @@ chunk_clear(struct strata__chunk *chunk)
 	}
 }
 
+/* Writers find segments by their names, and forget one that has none and no lock
+ * in it: so has it a name, now that the lock is there? */
+static bool
+has_name(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && st.st_nlink != 0;
+}
+
 struct claim {
 	struct strata__rcu *rcu;
 	struct strata__chunk *chunk;
@@ -358,7 +374,10 @@ chunk_claim_in(const char *name, void *arg)
 	ret = pins_open(rcu->space, name, &fd, &chunk->inode);
 	if (ret != 0)
 		return ret;
+	STRATA_TESTPOINT("rcu.claim.opened");
 	ret = chunk_lock(rcu->space->geometry, fd, &chunk->first);
+	if (ret == 0 && !has_name(fd))
+		ret = -EAGAIN; /* somebody tidies up */
 	if (ret == 0)
 		ret = chunk_map(chunk, fd, claim->inheritable);
 	/* From here on the mapping is what keeps the lock. */
@@ -442,7 +461,7 @@ strata__rcu_disown(struct strata__rcu *rcu)
 	cds_list_for_each_entry_safe(chunk, next, &rcu->chunks, node)
 		free(chunk);
 	CDS_INIT_LIST_HEAD(&rcu->chunks);
-	rcu->pid = getpid();
+	*rcu->mine = 1;
 }
 
 void
@@ -478,8 +497,7 @@ strata__slot_take(struct strata__rcu *rcu, struct strata__chunk **ret_chunk,
 	int ret = 0;
 
 	pthread_mutex_lock(&rcu->mutex);
-	if (rcu->pid != getpid())
-		strata__rcu_disown(rcu); /* a clone without fork handlers */
+	disown_parents(rcu);
 	cds_list_for_each_entry(chunk, &rcu->chunks, node)
 		if (chunk_give_out(chunk, ret_slot))
 			goto out;

@@ -42,7 +42,9 @@ struct strata__rcu {
 	struct strata__space *space;
 	pthread_mutex_t mutex; /* chunks; rank: below the store's mutex */
 	struct cds_list_head chunks;
-	int32_t pid;         /* whose the chunks are */
+	/* 0: the chunks are a parent's. In a page that every clone wipes: a pid
+	 * may be the same in another namespace. NULL: there are no chunks. */
+	unsigned char *mine;
 	bool full_fence; /* readers of this process use a full barrier */
 	bool can_fence;  /* the heavy fence can be had: who reclaims asks */
 
@@ -130,7 +132,11 @@ struct strata__scan_file {
 	uint64_t inode;	    /* 0: nothing was followed there */
 	uint64_t handovers; /* the counter, as the scan began */
 	uint64_t asked_ns;  /* spent on asking who lives */
-	unsigned changes;   /* of the counter, met by this scan */
+	uint32_t owner;
+	/* Passes of this scan behind which a counter of that owner's had
+	 * changed: of any of his segments. */
+	unsigned changes;
+	bool has_changed; /* behind this pass */
 };
 
 struct strata__scan {
@@ -140,7 +146,7 @@ struct strata__scan {
 	struct strata__pin *pins;
 	size_t nr, max;
 	uint64_t readers; /* slots in use, by their own word */
-	unsigned listings; /* in which segments had come or gone */
+	unsigned turns; /* notes that were made */
 };
 int strata__scan_take(struct strata__rcu *rcu, struct strata__scan *ret);
 void strata__scan_done(struct strata__scan *scan);

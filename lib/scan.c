@@ -2,6 +2,7 @@
 /* Copyright (C) 2026 The Strata authors */
 /* The writers' side of the RCU domain: reading all pins, and waiting for them. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -241,6 +242,19 @@ has_changed(const struct strata__scan *scan, size_t i)
 	       handovers_of(file) != scan->files[i].handovers;
 }
 
+/* What any of his places says. */
+static unsigned
+changes_of(const struct strata__scan *scan, uint32_t owner)
+{
+	unsigned changes = 0;
+
+	for (size_t i = 0; i < scan->nr_files; i++)
+		if (scan->files[i].owner == owner &&
+		    scan->files[i].changes > changes)
+			changes = scan->files[i].changes;
+	return changes;
+}
+
 static int
 handovers_note(struct strata__scan *scan)
 {
@@ -254,22 +268,32 @@ handovers_note(struct strata__scan *scan)
 	for (; scan->nr_files < nr; scan->nr_files++)
 		files[scan->nr_files] = (struct strata__scan_file){ 0 };
 	for (size_t i = 0; i < nr; i++) {
-		files[i].inode = inode_of(&scan->rcu->files[i]);
-		files[i].handovers = handovers_of(&scan->rcu->files[i]);
+		const struct strata__pins_file *file = &scan->rcu->files[i];
+
+		/* A place that is another's now has none of the tally of whose
+		 * it was. */
+		if (files[i].owner != file->owner || files[i].inode == 0)
+			files[i].changes = changes_of(scan, file->owner);
+		files[i].owner = file->owner;
+		files[i].inode = inode_of(file);
+		files[i].handovers = handovers_of(file);
 	}
 	/* Letter K: the pins are read after. */
 	strata__fence_acquire();
 	return 0;
 }
 
-/* Users who make segments come and go in turns have tallies that say nothing. */
-#define LISTINGS_MAX 256
+/*
+ * Of one user only so many changes are waited for, whatever they are of. Many
+ * users who change things in turns could go on for ever: then the scan fails, and
+ * nothing is freed.
+ */
+#define TURNS_MAX 1024
 
 /*
  * The segments, and the counter of each: a segment that was made for a child
  * before its parent's counter was noted has to be among them. So they are listed
- * again behind the notes, until none has come or gone. Where that has no end the
- * scan fails, and nothing is freed.
+ * again behind the notes, until none has come or gone.
  */
 static int
 files_note(struct strata__scan *scan)
@@ -280,12 +304,12 @@ files_note(struct strata__scan *scan)
 	STRATA_TESTPOINT("scan.listed");
 	rcu->has_news = true;
 	while (ret == 0 && rcu->has_news) {
-		if (scan->listings++ == LISTINGS_MAX)
+		if (scan->turns++ == TURNS_MAX)
 			return strata__fail_errno(
 				EBUSY,
-				"pins segments in %s come and go faster than "
-				"they can be listed: strata readers tells whose "
-				"there are",
+				"pins segments in %s change faster than they can "
+				"be read: look at who owns those named "
+				"strata-*-pins* there",
 				rcu->space->folder.path);
 		rcu->has_news = false;
 		ret = handovers_note(scan);
@@ -300,7 +324,44 @@ files_note(struct strata__scan *scan)
  * his own that he harms. */
 #define CHANGES_MAX 64
 
-/* Did anybody hand over sections since the pass began? */
+/* One more pass behind which something of that owner's had changed. */
+static unsigned
+changes_add(struct strata__scan *scan, uint32_t owner)
+{
+	unsigned changes = changes_of(scan, owner) + 1;
+
+	for (size_t i = 0; i < scan->nr_files; i++)
+		if (scan->files[i].owner == owner)
+			scan->files[i].changes = changes;
+	return changes;
+}
+
+/* Did somebody hand over sections since the notes: any, or this owner? Without a
+ * bound, and where the answer cannot be had it is yes. */
+static bool
+anybody_handed_over(struct strata__scan *scan)
+{
+	bool changed = false;
+
+	/* Letter K: what was read is before this look. */
+	strata__fence_acquire();
+	for (size_t i = 0; i < scan->nr_files; i++)
+		changed |= has_changed(scan, i);
+	/* What was read may have been another file, under that number. */
+	return strata__pins_mend(scan->rcu) || changed;
+}
+
+static bool
+is_first_of_owner(const struct strata__scan *scan, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (scan->files[j].has_changed &&
+		    scan->files[j].owner == scan->files[i].owner)
+			return false;
+	return true;
+}
+
+/* Did anybody who is listened to? Each owner counts once in a pass. */
 static bool
 handovers_changed(struct strata__scan *scan)
 {
@@ -309,8 +370,10 @@ handovers_changed(struct strata__scan *scan)
 	/* Letter K: what was read is before this look. */
 	strata__fence_acquire();
 	for (size_t i = 0; i < scan->nr_files; i++)
-		if (has_changed(scan, i) &&
-		    scan->files[i].changes++ < CHANGES_MAX)
+		scan->files[i].has_changed = has_changed(scan, i);
+	for (size_t i = 0; i < scan->nr_files; i++)
+		if (scan->files[i].has_changed && is_first_of_owner(scan, i) &&
+		    changes_add(scan, scan->files[i].owner) <= CHANGES_MAX)
 			changed = true;
 	return changed;
 }
@@ -335,7 +398,24 @@ pin_compare(const void *a, const void *b)
 	uint64_t x = strata__pin_version(((const struct strata__pin *)a)->word);
 	uint64_t y = strata__pin_version(((const struct strata__pin *)b)->word);
 
-	return x < y ? -1 : x > y;
+	if (x != y)
+		return x < y ? -1 : 1;
+	return memcmp(a, b, offsetof(struct strata__pin, alive));
+}
+
+/* By version; each of them once, in however many passes it was met. */
+static void
+pins_sort(struct strata__scan *scan)
+{
+	size_t nr = 0;
+
+	if (scan->nr < 2)
+		return;
+	qsort(scan->pins, scan->nr, sizeof(*scan->pins), pin_compare);
+	for (size_t i = 1; i < scan->nr; i++)
+		if (pin_compare(&scan->pins[nr], &scan->pins[i]) != 0)
+			scan->pins[++nr] = scan->pins[i];
+	scan->nr = nr + 1;
 }
 
 static int
@@ -348,6 +428,7 @@ scan_pass(struct strata__scan *scan)
 		ret = scan_file(scan, i);
 	if (ret == 0)
 		ret = scan_own(scan);
+	pins_sort(scan);
 	/* Letter D: what the readers of sections that we saw ended did in them
 	 * is before what we do next. */
 	strata__fence_acquire();
@@ -370,8 +451,6 @@ scan_read(struct strata__scan *scan)
 		ret = scan_pass(scan);
 	while (ret == 0 &&
 	       (strata__pins_mend(scan->rcu) || handovers_changed(scan)));
-	if (ret == 0 && scan->nr != 0)
-		qsort(scan->pins, scan->nr, sizeof(*scan->pins), pin_compare);
 	return ret;
 }
 
@@ -443,11 +522,14 @@ ask_if_alive(struct strata__scan *scan, const struct strata__pin *pin)
 		return true;
 	if (mine != NULL && mine->asked_ns > ASKING_MAX_NS)
 		return true;
+	STRATA_TESTPOINT("scan.asking");
 	begin = strata__os_monotonic_ns();
 	locked = slot_is_locked(file, pin->slot);
 	if (mine != NULL)
 		mine->asked_ns += strata__os_monotonic_ns() - begin;
-	return locked || owner_handed_over(scan, file->owner);
+	/* Last: was it the segment that said so, and were it the counters? */
+	return locked || owner_handed_over(scan, file->owner) ||
+	       strata__pins_mend(scan->rcu);
 }
 
 /* First the pin was read, now the kernel is asked: so a pin that is ignored was
@@ -675,7 +757,7 @@ synchronize_once(struct strata__rcu *rcu, uint64_t deadline, bool *ret_again)
 	 * pairs with their unlock. Letter D. */
 	strata__fence_acquire();
 	/* A section that was handed over to a child has not ended. */
-	*ret_again = handovers_changed(&scan);
+	*ret_again = anybody_handed_over(&scan);
 	strata__scan_done(&scan);
 	return ret;
 }

@@ -574,9 +574,6 @@ strata__space_lost_name(const struct strata__space *space)
 	return look_name_up(space) == 0;
 }
 
-/* A look at the name says nothing of a change in the same tick. */
-#define SETTLED_NS (20 * 1000 * 1000)
-
 /*
  * Removing or renaming a file changes its inode's time of change, on tmpfs as
  * everywhere; what writers do to the mapping does not, on tmpfs. So the usual
@@ -585,7 +582,8 @@ strata__space_lost_name(const struct strata__space *space)
 bool
 strata__space_is_named(struct strata__space *space)
 {
-	struct stat st;
+	uint64_t now = strata__os_realtime_coarse_ns();
+	struct stat st = {0};
 	int64_t ctime_ns = 0;
 	int named;
 
@@ -601,8 +599,8 @@ strata__space_is_named(struct strata__space *space)
 	}
 	(void)strata__folder_mend(&space->folder);
 	named = look_name_up(space);
-	if (named == 1 && (int64_t)strata__os_realtime_coarse_ns() - ctime_ns >
-				  SETTLED_NS)
+	/* It says nothing of a change in the same tick. */
+	if (named == 1 && strata__os_is_settled(&st.st_ctim, now))
 		space->named_ctime_ns = ctime_ns;
 	return named != 0;
 }

@@ -45,7 +45,8 @@ struct strata_store {
 	struct strata__wlock wlock;
 
 	pthread_mutex_t mutex; /* pages of handles, counts below */
-	uint8_t *ours; /* a page that a fork wipes: 1 in who attached */
+	/* A page that a fork wipes: 1 in who attached; and rcu.mine. */
+	uint8_t *ours;
 	void *first_handles; /* the page behind it, until it has handles */
 	struct cds_list_head reader_pages;
 	struct cds_list_head heirs; /* chunks made for the child of a fork */

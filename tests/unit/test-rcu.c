@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "pinned.h"
 
@@ -58,6 +59,51 @@ Test(rcu, slots_say_whose_they_are)
 	cr_expect_str_eq(slot->name, name);
 	cr_expect_eq(atomic_load(&slot->in_use), 1);
 	cr_expect_eq(atomic_load(&slot->pin), 0);
+}
+
+/* A process of the same number, in a pid namespace of its own, and without fork
+ * handlers. */
+static long
+clone_as_first(void)
+{
+#ifdef __s390x__
+	return syscall(SYS_clone, 0, CLONE_NEWPID | SIGCHLD, 0, 0, 0);
+#else
+	return syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0, 0, 0, 0);
+#endif
+}
+
+static void
+clone_and_read(struct proc *parent, void *arg)
+{
+	struct strata_store *mine;
+	struct strata_reader *reader;
+	int status;
+	long pid;
+
+	(void)parent;
+	(void)arg;
+	need(getpid() == 1, "pid %d", (int)getpid());
+	need(strata_attach(STORE, STRATA_READ, &mine) == 0, "attach");
+	need(strata_reader_open(mine, &reader) == 0, "open");
+	pid = clone_as_first();
+	if (pid == 0)
+		_exit(getpid() != 1 || strata_read_lock(reader) != 0);
+	need(pid > 0, "clone: %s", strerror(errno));
+	need(waitpid((pid_t)pid, &status, 0) == pid, "wait");
+	need(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %d",
+	     status);
+	need(strata_detach(mine) == 0, "detach");
+}
+
+Test(rcu, whose_slots_they_are_does_not_depend_on_pids)
+{
+	struct proc child;
+
+	if (unshare(CLONE_NEWPID) != 0)
+		cr_skip("needs root");
+	proc_start(&child, clone_and_read, NULL);
+	cr_expect_eq(proc_wait(&child), 0);
 }
 
 /**** intervals ****/

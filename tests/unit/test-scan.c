@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stddef.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "pinned.h"
 
@@ -67,6 +68,7 @@ Test(scan_chunk, a_section_in_a_new_file_is_found)
 	cr_expect(needs(5, 6));
 	strata__testpoint = NULL;
 	cr_assert_neq(handed_over, NULL);
+	cr_assert_eq(store->rcu.nr_files, 2, "its file is a new one");
 	cr_expect(needs(5, 6));
 }
 
@@ -111,7 +113,7 @@ Test(scan_chunk, nor_are_many_who_do_it_in_turns)
 
 	strata__testpoint = make_a_file_unnoticed;
 	expect_error(strata__scan_take(&store->rcu, &scan), -EBUSY,
-		     "come and go faster");
+		     "change faster than they can be read");
 	strata__testpoint = NULL;
 	cr_expect(needs(5, 6));
 }
@@ -127,11 +129,12 @@ pins_name(uint32_t uid, uint32_t suffix)
 	return name;
 }
 
-/* A pins file of a stranger, whose first slot pins a version. */
+/* A pins file of a stranger under the name of some user, whose first slot pins a
+ * version. */
 static int
-stranger(uint64_t size, uint64_t version)
+stranger_as(uint32_t uid, uint64_t size, uint64_t version)
 {
-	int fd = openat(folder.fd, pins_name(STRANGER, 0),
+	int fd = openat(folder.fd, pins_name(uid, 0),
 			O_CREAT | O_RDWR | O_CLOEXEC, 0644);
 	uint32_t one = 1;
 
@@ -145,6 +148,12 @@ stranger(uint64_t size, uint64_t version)
 	if (geteuid() == 0)
 		cr_assert_eq(fchown(fd, STRANGER, (gid_t)-1), 0);
 	return fd;
+}
+
+static int
+stranger(uint64_t size, uint64_t version)
+{
+	return stranger_as(STRANGER, size, version);
 }
 
 /* Does the scanning side keep the file of that inode open? */
@@ -384,6 +393,302 @@ Test(scan, where_all_our_places_are_taken_there_is_no_slot)
 		     "no reader slot left");
 }
 
+/* Hard links to what its group may write, for one. */
+Test(strangers, what_others_can_write_to_takes_nothing_of_a_share)
+{
+	int fd, lock;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	lock = openat(folder.fd, pins_name(STRANGER, 0), O_RDWR | O_CLOEXEC);
+	cr_assert_eq(strata__os_lock_try(lock, STRATA_PINS_SLOTS, 1), 0);
+	cr_expect(needs(3, 4));
+	for (uint32_t i = 0; i < STRATA_PINS_FILES_PER_USER; i++) {
+		int other = stranger_as(1000 + i, 100, 0);
+
+		cr_assert_eq(fchmod(other, i % 2 == 0 ? 0660 : 0606), 0);
+		close(other);
+	}
+	cr_expect(needs(3, 4));
+	cr_expect(needs(3, 4));
+	for (uint32_t i = 0; i < STRATA_PINS_FILES_PER_USER; i++)
+		cr_expect_not(is_followed(inode_of(pins_name(1000 + i, 0))));
+	close(lock);
+	close(fd);
+}
+
+/* While they are being listed, nobody knows which have lost their names. */
+Test(strangers, no_file_with_a_name_makes_room_for_another)
+{
+	uint32_t many = STRATA_PINS_FILES_PER_USER;
+	unsigned nr = 0;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	for (uint32_t i = 0; i < many / 2; i++)
+		close(stranger_as(1000 + i, store->space.geometry->pins_size,
+				  3));
+	cr_expect_eq(nr_pins(), many / 2);
+	for (uint32_t i = many / 2; i < many; i++)
+		close(stranger_as(1000 + i, store->space.geometry->pins_size,
+				  3));
+	cr_expect_eq(nr_pins(), many);
+	for (uint32_t i = 0; i < many; i++)
+		nr += is_followed(inode_of(pins_name(1000 + i, 0)));
+	cr_expect_eq(nr, many);
+}
+
+/**** who changes things for ever ****/
+
+static _Atomic uint64_t *raised[STRATA_PINS_FILES_PER_USER];
+static unsigned nr_raised, nr_notes;
+
+static _Atomic uint64_t *
+counter_of(int fd)
+{
+	void *head;
+
+	cr_assert_eq(strata__os_map(fd, 0, STRATA_PAGE, /* writable= */ true,
+				    &head),
+		     0);
+	return &((struct strata__pins_head *)head)->handovers;
+}
+
+/* One file after the other, and each for as long as one is listened to. */
+static void
+raise_in_turns(const char *point)
+{
+	unsigned i = nr_notes / 64;
+
+	if (strcmp(point, "scan.noted") != 0)
+		return;
+	nr_notes++;
+	if (i < nr_raised)
+		atomic_fetch_add(raised[i], 1);
+}
+
+Test(strangers, one_user_does_not_end_a_scan)
+{
+	int lock;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	lock = stranger(store->space.geometry->pins_size, 3);
+	cr_assert_eq(strata__os_lock_try(lock, STRATA_PINS_SLOTS, 1), 0);
+	nr_raised = STRATA_PINS_FILES_PER_USER - 1;
+	for (uint32_t i = 0; i < nr_raised; i++)
+		raised[i] = counter_of(stranger_as(
+			1000 + i, store->space.geometry->pins_size, 0));
+	cr_expect(needs(3, 4));
+	strata__testpoint = raise_in_turns;
+	cr_expect(needs(3, 4));
+	strata__testpoint = NULL;
+	cr_expect_gt(nr_notes, 64);
+	cr_expect_lt(nr_notes, 70, "his share is one for all");
+	close(lock);
+}
+
+/* Another file each time, under names that are there already. */
+static void
+replace_one(const char *point)
+{
+	unsigned i = nr_notes / 60 % (STRATA_PINS_FILES_PER_USER - 1);
+
+	if (strcmp(point, "scan.noted") != 0)
+		return;
+	nr_notes++;
+	cr_assert_eq(unlinkat(folder.fd, pins_name(1000 + i, 0), 0), 0);
+	close(stranger_as(1000 + i, store->space.geometry->pins_size, 0));
+}
+
+Test(strangers, nor_does_one_who_replaces_his_files)
+{
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	for (uint32_t i = 0; i < STRATA_PINS_FILES_PER_USER - 1; i++)
+		close(stranger_as(1000 + i, store->space.geometry->pins_size,
+				  0));
+	cr_expect_eq(nr_pins(), 0);
+	strata__testpoint = replace_one;
+	cr_expect_eq(nr_pins(), 0);
+	strata__testpoint = NULL;
+	cr_expect_leq(nr_notes, 64 + 64 + 2);
+}
+
+Test(strangers, pins_that_are_met_again_are_noted_once)
+{
+	uint32_t nr = store->space.geometry->readers;
+	uint64_t version = 3;
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, version);
+	for (uint32_t i = 1; i < nr; i++)
+		cr_assert_eq(pwrite(fd, &version, 8,
+				    (off_t)(STRATA_PINS_SLOTS +
+					    i * sizeof(struct strata__slot))),
+			     8);
+	cr_assert_eq(strata__os_lock_try(fd, STRATA_PINS_SLOTS,
+					 nr * sizeof(struct strata__slot)),
+		     0);
+	raised[0] = counter_of(fd);
+	nr_raised = 1;
+	strata__testpoint = raise_in_turns;
+	cr_expect_eq(nr_pins(), nr);
+	strata__testpoint = NULL;
+	cr_expect_gt(nr_notes, 64);
+	close(fd);
+}
+
+static int first_file, second_file;
+
+/* The one who was not listened to any more leaves his place to another. */
+static void
+replace_owner(const char *point)
+{
+	if (strcmp(point, "scan.noted") != 0)
+		return;
+	if (++nr_notes <= 64) {
+		atomic_fetch_add(raised[0], 1);
+	} else if (nr_notes == 65) {
+		cr_assert_eq(unlinkat(folder.fd, pins_name(1000, 0), 0), 0);
+	} else if (nr_notes == 66) {
+		second_file = stranger_as(
+			1001, store->space.geometry->pins_size, 0);
+		cr_assert_eq(fchown(second_file, STRANGER + 1, (gid_t)-1), 0);
+	}
+}
+
+Test(strangers, a_place_has_no_tally_of_whose_it_was)
+{
+	struct strata__scan scan;
+	size_t place = 0;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	first_file = stranger_as(1000, store->space.geometry->pins_size, 0);
+	raised[0] = counter_of(first_file);
+	(void)nr_pins();
+	strata__testpoint = replace_owner;
+	must(strata__scan_take(&store->rcu, &scan));
+	strata__testpoint = NULL;
+	while (place < scan.nr_files &&
+	       scan.files[place].owner != STRANGER + 1)
+		place++;
+	cr_assert_neq(place, scan.nr_files);
+	cr_expect_eq(scan.files[place].changes, 0);
+	for (size_t i = 0; i < scan.nr_files; i++)
+		cr_expect_neq(scan.files[i].owner, STRANGER, "it was his");
+	strata__scan_done(&scan);
+	close(first_file);
+	close(second_file);
+}
+
+/**** sections that are handed over late ****/
+
+static struct strata__slot *original, *heir;
+static unsigned nr_busy;
+static bool has_left;
+
+/* Forks a number of times while it is read; and once more, inside of its section,
+ * which it leaves then, when all has been read. */
+static void
+fork_late(const char *point)
+{
+	if (strcmp(point, "scan.noted") == 0 && nr_notes < nr_busy) {
+		nr_notes++;
+		atomic_fetch_add(&former->head->handovers, 1);
+	}
+	if (strcmp(point, "scan.taken") == 0 && !has_left) {
+		has_left = true;
+		pin(heir, 5);
+		atomic_fetch_add(&former->head->handovers, 1);
+		atomic_store(&original->pin, 0);
+	}
+}
+
+static void
+synchronize_beside(unsigned nr)
+{
+	nr_busy = nr;
+	must(strata__slot_take(&store->rcu, &former, &original));
+	heir = take();
+	pin(original, 5);
+	strata__testpoint = fork_late;
+	cr_expect_eq(strata_synchronize(store, 30 * 1000 * 1000),
+		     STRATA_ETIMEDOUT, "the heir is in its section");
+	strata__testpoint = NULL;
+	cr_expect(has_left);
+	cr_expect_eq(nr_notes, nr);
+}
+
+Test(scan, synchronize_waits_for_an_heir)
+{
+	synchronize_beside(0);
+}
+
+Test(scan, synchronize_waits_for_an_heir_of_who_forks_much)
+{
+	synchronize_beside(64);
+}
+
+/**** descriptors that are lost ****/
+
+/* As closefrom() does, and others get the numbers. */
+static void
+lose_descriptors(const char *point)
+{
+	if (strcmp(point, "scan.asking") != 0)
+		return;
+	strata__testpoint = NULL;
+	for (size_t i = 0; i < store->rcu.nr_files; i++) {
+		int other = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+		cr_assert_geq(other, 0);
+		if (store->rcu.files[i].fd >= 0)
+			cr_assert_geq(dup2(other, store->rcu.files[i].fd), 0);
+		close(other);
+	}
+}
+
+Test(scan, what_another_file_says_of_the_living_is_nothing)
+{
+	struct strata__scan scan;
+
+	pin(take(), 5);
+	cr_expect(needs(5, 6));
+	must(strata__scan_take(&store->rcu, &scan));
+	strata__testpoint = lose_descriptors;
+	cr_expect(strata__scan_needs(&scan, 5, 6));
+	cr_expect_null(strata__testpoint);
+	strata__scan_done(&scan);
+	cr_expect(needs(5, 6));
+}
+
+/**** a claim in a file that loses its name ****/
+
+static void
+remove_the_name(const char *point)
+{
+	char name[STRATA_SEGMENT_NAME];
+
+	if (strcmp(point, "rcu.claim.opened") != 0)
+		return;
+	strata__testpoint = NULL;
+	strata__segment_name_pins(name, &store->space.id, geteuid(), 0);
+	cr_assert_eq(unlink(file_path(name)), 0);
+}
+
+Test(scan, a_slot_is_in_a_file_that_is_found)
+{
+	strata__testpoint = remove_the_name;
+	pin(take(), 5);
+	cr_expect_null(strata__testpoint);
+	cr_expect(needs(5, 6));
+}
+
 /**** the listing ****/
 
 /* Until a listing made now would be believed. */
@@ -413,6 +718,50 @@ Test(strangers, a_folder_is_listed_again_when_it_changed)
 	let_folder_settle();
 	cr_expect_eq(nr_pins(), 1);
 	cr_expect(store->rcu.listing_settled);
+	close(fd);
+}
+
+/* Where times are whole seconds. */
+static void
+round_folder_time(void)
+{
+	struct timespec times[2];
+	struct stat st;
+	int fd = open(folder_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	cr_assert_eq(fstat(fd, &st), 0);
+	times[0] = times[1] = (struct timespec){.tv_sec = st.st_mtim.tv_sec};
+	cr_assert_eq(futimens(fd, times), 0);
+	close(fd);
+}
+
+static long
+nanoseconds_now(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_nsec;
+}
+
+Test(strangers, times_of_whole_seconds_are_believed_later)
+{
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	/* What follows is within one second. */
+	while (nanoseconds_now() < 50 * 1000 * 1000 ||
+	       nanoseconds_now() > 500 * 1000 * 1000)
+		sched_yield();
+	close(stranger_as(1000, store->space.geometry->pins_size, 0));
+	round_folder_time();
+	let_folder_settle();
+	cr_expect_eq(nr_pins(), 0);
+	cr_expect_not(store->rcu.listing_settled);
+	fd = stranger(store->space.geometry->pins_size, 3);
+	round_folder_time();
+	cr_expect_eq(nr_pins(), 1);
 	close(fd);
 }
 
