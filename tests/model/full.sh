@@ -17,6 +17,12 @@ holds 1000000 wlock '-DWRITERS=2'
 holds 1000000 wlock '-DWRITERS=3 -DDEATHS=3 -DNO_WAITERS'
 holds 1000000 sync '-DREADERS=2 -DVMAX=2'
 holds 1000000 sync '-DREADERS=1 -DVMAX=3'
+holds 10000000 fork '-DREADERS=2 -DSLOTS=3 -DPER_FILE=2'
+holds 10000000 fork '-DREADERS=2 -DSLOTS=3 -DPER_FILE=1'
+holds 10000000 fork '-DREADERS=3 -DSLOTS=3 -DPER_FILE=2 -DNOTHING_NEW'
+holds 20000000 fork '-DREADERS=2 -DSLOTS=4 -DPER_FILE=2 -DNOTHING_NEW'
+holds 10000000 fork '-DREADERS=2 -DSLOTS=3 -DPER_FILE=2 -DFORGETFUL'
+holds 10000000 fork '-DREADERS=2 -DSLOTS=3 -DPER_FILE=2 -DSYNCHRONIZE'
 
 echo
 echo '# What does not'
@@ -55,3 +61,27 @@ breaks 'an incarnation that comes again' wlock \
 breaks 'synchronize that looks only at older pins' sync \
 	'-DREADERS=1 -DOLDER_ONLY'
 breaks 'synchronize without a heavy fence' sync '-DREADERS=1 -DNO_HEAVY_FENCE'
+handover='-DREADERS=2 -DSLOTS=2 -DPER_FILE=1'
+breaks 'no counter' fork "$handover -DNO_COUNTER"
+breaks 'counter raised when the child runs already' fork \
+	"$handover -DCOUNTER_LATE"
+breaks 'counter raised before the pin of the heir' fork \
+	"$handover -DCOUNTER_FIRST"
+breaks 'no fence between them' fork "$handover -DNO_HEIR_FENCE"
+breaks 'counter raised in the file of the heir' fork \
+	"$handover -DCOUNTER_OF_HEIR"
+breaks 'pin set by the child' fork "$handover -DCHILD_PINS"
+breaks 'lock that the child does not inherit' fork \
+	"$handover -DLOCK_NOT_INHERITED"
+breaks 'lock that the parent keeps' fork "$handover -DHEIR_NOT_DROPPED"
+breaks 'counters noted behind the pins' fork "$handover -DNOTES_LATE"
+breaks 'no list behind the notes' fork "$handover -DONE_LISTING"
+breaks 'no notes behind a list that has found a file' fork \
+	"$handover -DNOTED_ONCE"
+breaks 'folder that changed just now believed to be at rest' fork \
+	"$handover -DALWAYS_SETTLED"
+breaks "folder's time asked behind the list" fork "$handover -DTIME_LATE"
+breaks 'one pass, whatever was handed over' fork "$handover -DONE_PASS"
+breaks 'dead, whatever was handed over' fork "$handover -DDEAD_AT_ONCE"
+breaks 'synchronize over, whatever was handed over' fork \
+	"$handover -DSYNCHRONIZE -DNO_LAST_LOOK"

@@ -24,7 +24,7 @@
  * Left out: section numbers (sync.pml), what a user who overwrites his own pins
  * can do to himself, the listing of segments (one that is made after the listing
  * is of readers whose pins come after the fence, as is a slot that is taken
- * behind the scan), forks (docs/ordering.md, letter K).
+ * behind the scan), forks (fork.pml).
  *
  * FULL_FENCE is the store that was made without membarrier: each reader has a
  * full fence after its pin, and the writer's empties no buffer but its own.

@@ -75,7 +75,7 @@ holds() {
 	then
 		fail "$2 $3 does not hold, or was not searched to its end"
 	fi
-	printf '%-10s %-42s %10s states  depth %6s  %6s s\n' "$2" "$3" \
+	printf '%-10s %-48s %10s states  depth %7s  %6s s\n' "$2" "$3" \
 		"$(number ' *\([0-9]*\) states, stored.*')" \
 		"$(number '.*depth reached \([0-9]*\),.*')" \
 		"$(number '.*elapsed time \([0-9.e+]*\) sec.*')"

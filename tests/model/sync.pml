@@ -15,8 +15,8 @@
  * takes another section for the one that it waits for, and waits for longer.
  *
  * Left out: blocks, and what versions are good for. Two that synchronize do not
- * meet, since they write nothing. Sections that a fork hands over are not in this
- * model; docs/ordering.md, letter K.
+ * meet, since they write nothing. Sections that a fork hands over are in
+ * fork.pml.
  */
 
 #ifndef READERS
