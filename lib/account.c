@@ -56,6 +56,19 @@ strata__retired_bytes(const struct strata__space *space)
 	return bytes;
 }
 
+/**** what was refused ****/
+
+void
+strata__count_refusal(struct strata__space *space, int code)
+{
+	struct strata__counters *counters = &space->catalog->counters;
+
+	if (code == STRATA_ELIMIT)
+		strata__count_add(&counters->failures_limit, 1);
+	else if (code == STRATA_ESHM)
+		strata__count_add(&counters->failures_shm, 1);
+}
+
 uint64_t
 strata__space_held(const struct strata__space *space)
 {

@@ -122,7 +122,7 @@ reserve_spare(struct strata_store *store, uint32_t dimension,
 
 static int
 reserve(struct strata_store *store, uint32_t dimension, uint64_t image_size,
-	struct strata__building *ret)
+	bool last, struct strata__building *ret)
 {
 	const struct strata__geometry *geometry = store->space.geometry;
 	int err = strata__write_begin(store);
@@ -140,6 +140,8 @@ reserve(struct strata_store *store, uint32_t dimension, uint64_t image_size,
 		(void)strata__make_room(store, err);
 		strata__refuse(store, err);
 	}
+	if (last)
+		strata__count_refusal(&store->space, err);
 	strata__write_end(store);
 	return err;
 }
@@ -148,12 +150,15 @@ int
 strata__building_begin(struct strata_store *store, uint32_t dimension,
 		       uint64_t image_size, struct strata__building *ret)
 {
-	int err = reserve(store, dimension, image_size, ret);
+	int err = reserve(store, dimension, image_size, /* last= */ false, ret);
 
 	if (strata__is_shortage(err) || err == STRATA_EBUSY)
-		err = reserve(store, dimension, image_size, ret);
+		err = reserve(store, dimension, image_size, /* last= */ true,
+			      ret);
 	if (err != 0)
 		strata__error()->dimension = dimension;
+	/* It is filled outside of the lock. */
+	strata__session_yield(store);
 	return err;
 }
 

@@ -166,10 +166,8 @@ count_failure(struct strata__space *space, uint32_t class_, int code)
 	struct strata__counters *counters = &space->catalog->counters;
 
 	strata__count_add(&counters->classes[class_].failed, 1);
-	if (code == STRATA_ELIMIT)
-		strata__count_add(&counters->failures_limit, 1);
-	else if (code == STRATA_ESHM)
-		strata__count_add(&counters->failures_shm, 1);
+	if (code == STRATA_ELIMIT || code == STRATA_ESHM)
+		strata__count_refusal(space, code);
 	else
 		strata__count_add(&counters->failures_class, 1);
 	return code;

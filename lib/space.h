@@ -346,6 +346,8 @@ bool strata__space_region_still(const struct strata__space *space,
 void strata__space_numbers(const struct strata__space *space);
 /* The same, and what was asked for. */
 void strata__space_error(const struct strata__space *space, uint64_t requested);
+/* Counts what the limit or the file system refused; under the writer lock. */
+void strata__count_refusal(struct strata__space *space, int code);
 /* Bytes of live and retired things. */
 uint64_t strata__space_used(const struct strata__space *space);
 /* Bytes that are retired and not yet reclaimed. */

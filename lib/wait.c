@@ -68,6 +68,8 @@ strata_wait(struct strata_store *store, uint64_t version, int64_t timeout_ns)
 		if (slept && counter == before &&
 		    strata__space_lost_name(&store->space))
 			return gone(store);
+		/* Or we kept from whom we wait for what he commits by. */
+		strata__session_yield(store);
 		slept = strata__os_futex_wait(
 				&hot->commit_counter, counter,
 				min(slept && counter == before ? SLICE_NS :
@@ -111,5 +113,7 @@ strata_synchronize(struct strata_store *store, int64_t timeout_ns)
 		return strata__fail(STRATA_EINVAL,
 				    "synchronize inside a read section of this "
 				    "thread would wait for itself");
+	/* A reader may wait for a commit before it ends its section. */
+	strata__session_yield(store);
 	return strata__rcu_synchronize(&store->rcu, timeout_ns);
 }

@@ -43,7 +43,13 @@
  * what the system refused); results leave through ret_ parameters, which are
  * untouched on failure. strata_last_error() tells the rest, in words and
  * numbers, for this thread. The library never prints, never exits, never
- * touches signal handlers.
+ * touches signal handlers. What is said of the errors of a function are those
+ * that a caller may want to tell apart. Besides, whatever changes a store may
+ * fail by STRATA_EACCES (attached for reading), STRATA_EFORK, STRATA_EGONE,
+ * STRATA_ETIMEDOUT (the writer lock), STRATA_EINVAL (arguments, or no number is
+ * left), STRATA_ENOMEM, STRATA_EMAP, STRATA_ECORRUPT; whatever loads or
+ * crystallises also by STRATA_ETOOBIG, STRATA_EREADERS and STRATA_ENOTSUP, since
+ * it reads, too; and whatever looks at all readers by -errno, when it cannot.
  *
  * FORK. A child may go on reading with the handles that it inherits; each takes
  * a slot of the child's own at its next use, and the sections that the forking
@@ -756,6 +762,7 @@ strata_copy_layers(struct strata_store *store, uint32_t dimension,
  * @param store an attached store
  * @param version to wait for, e.g. strata_version() + 1 for the next commit
  * @param timeout_ns how long at most; negative: for ever
+ * A writer session of this thread yields its lock meanwhile.
  * @return 0; STRATA_ETIMEDOUT; STRATA_EGONE. Signals do not end the wait. Wakes
  * at once in general, within 10 ms in a burst of commits, within a second when
  * the writer was killed between its commit and its wake.
@@ -768,7 +775,8 @@ STRATA_API int strata_wait(struct strata_store *store, uint64_t version,
  * when this was called has ended, or its reader died.
  * @param store an attached store
  * @param timeout_ns how long at most; negative: for ever
- * Writes nothing shared and needs no commit.
+ * Writes nothing shared and needs no commit. A writer session of this thread
+ * yields its lock before it.
  * @return 0; STRATA_ETIMEDOUT (names the reader that is in the way);
  * STRATA_EINVAL inside a section of a reader of this store that this thread
  * locked (it would wait for itself); STRATA_ENOTSUP where this process may not
@@ -877,8 +885,8 @@ STRATA_API int strata_describe(struct strata_txn *txn, uint32_t dimension,
  * replaced; now and then reclaims what no reader needs any more.
  * @param txn consumed on success; on failure it stays open, to be retried or
  * aborted
- * @param ret_version the version made, or NULL. An empty transaction makes none
- * and gives the current one.
+ * @param ret_version the version made, or NULL. An empty transaction makes none,
+ * waits for nothing, and gives the current one.
  * @return 0; STRATA_ENOLAYER, STRATA_ENODIM (what is to be replaced or removed
  * is not there); STRATA_EIMMUTABLE; STRATA_ECLASS, STRATA_ELIMIT, STRATA_ESHM
  * (numbers in strata_last_error(), with the reader that retains most when
@@ -893,9 +901,12 @@ STRATA_API void strata_txn_abort(struct strata_txn *txn);
 
 /**
  * Opens a writer session: this thread keeps the writer lock across its commits,
- * and yields it between them when others wait. A commit in it makes no system
- * call, but now and then: whether somebody has removed the catalog by hand it
- * asks once in a tick of the coarse clock (usually some milliseconds).
+ * and yields it between them when others wait, in strata_wait() and in
+ * strata_synchronize(), and while it loads or crystallises. A commit in it makes
+ * no system call, but now and then: whether somebody has removed the catalog by
+ * hand it asks once in a tick of the coarse clock (usually some milliseconds).
+ * Other handles of this process are others, too: strata_destroy(), and commits by
+ * them, wait for the session's end.
  * @param store attached with STRATA_WRITE
  * @param ret_writer the caller's, until strata_writer_close() by the same thread
  * @return 0; STRATA_ETIMEDOUT; STRATA_EACCES; STRATA_EGONE; STRATA_EFORK;
@@ -905,7 +916,11 @@ STRATA_API void strata_txn_abort(struct strata_txn *txn);
 STRATA_API int strata_writer_open(struct strata_store *store,
 				  struct strata_writer **ret_writer);
 
-/** Closes a session: reclaims, then gives up the lock. NULL is fine. */
+/**
+ * Closes a session: reclaims, then gives up the lock. NULL is fine.
+ * @return 0; STRATA_EINVAL (it is another thread's, and stays open);
+ * STRATA_EFORK (it is the parent process's; the handle is gone).
+ */
 STRATA_API int strata_writer_close(struct strata_writer *writer);
 
 /**** regions ****/

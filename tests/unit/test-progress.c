@@ -110,6 +110,37 @@ Test(progress, of_load_reload_and_crystallize_is_told)
 	expect_clean();
 }
 
+static int
+expect_unlocked(uint64_t done, uint64_t total, void *arg)
+{
+	struct told *told = arg;
+
+	(void)done;
+	(void)total;
+	cr_expect_eq(atomic_load(&store->space.lock->word), 0);
+	told->nr++;
+	return 0;
+}
+
+/* A session does not keep others from committing for as long as it takes. */
+Test(progress, is_made_outside_of_the_writer_lock)
+{
+	const char *file = file_of("file", 7, 4, SIZE);
+	struct told told = {0};
+	struct strata_work work = work_of(&told);
+	struct strata_writer *writer;
+
+	work.progress = expect_unlocked;
+	four_layers();
+	must(strata_writer_open(store, &writer));
+	must(strata_load_with(store, file, &work, NULL));
+	must(strata_reload_with(store, 7, file, &work));
+	must(strata_crystallize_with(store, 9, &work));
+	cr_expect_gt(told.nr, 6);
+	must(strata_writer_close(writer));
+	expect_clean();
+}
+
 /* However late it is. */
 Test(progress, of_load_that_is_cancelled_loads_nothing)
 {

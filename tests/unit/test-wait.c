@@ -2,6 +2,7 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Waiting for a version. */
 #include <pthread.h>
+#include <sched.h>
 
 #include "attached.h"
 
@@ -131,4 +132,81 @@ Test(wait, ends_with_the_store)
 	pthread_join(waiter.thread, NULL);
 	cr_expect_eq(waiter.code, STRATA_EGONE);
 	expect_error(strata_wait(store, 1, -1), STRATA_EGONE, "destroyed");
+}
+
+/**** in a session ****/
+
+/* By a handle of its own, as another process would. */
+static void *
+commit_by_another(void *arg)
+{
+	struct strata_store *other = arg;
+	struct strata_txn *txn;
+
+	if (strata_txn_begin(other, &txn) != 0)
+		return other;
+	if (strata_put(txn, 1, 0, NULL, "x", 1, 0) != 0 ||
+	    strata_txn_commit(txn, NULL) != 0) {
+		strata_txn_abort(txn);
+		return other;
+	}
+	return NULL;
+}
+
+Test(wait, a_session_lets_others_make_the_version)
+{
+	struct strata_store *other = store_attach(STRATA_WRITE);
+	struct strata_writer *writer;
+	pthread_t thread;
+	void *failed;
+
+	must(strata_writer_open(store, &writer));
+	put(1, 0, 'a', 10);
+	pthread_create(&thread, NULL, commit_by_another, other);
+	must(strata_wait(store, strata_version(store) + 1, 20000L * MS));
+	pthread_join(thread, &failed);
+	cr_expect_null(failed);
+	put(1, 0, 'b', 10);
+	must(strata_writer_close(writer));
+	must(strata_detach(other));
+}
+
+static atomic_int is_inside;
+
+/* Its section lasts until it has committed. */
+static void *
+read_and_commit(void *arg)
+{
+	struct strata_store *other = arg;
+	struct strata_reader *reader;
+	void *failed;
+
+	if (strata_reader_open(other, &reader) != 0 ||
+	    strata_read_lock(reader) != 0)
+		return other;
+	atomic_store(&is_inside, 1);
+	failed = commit_by_another(other);
+	return strata_read_unlock(reader) == 0 &&
+			       strata_reader_close(reader) == 0
+		       ? failed
+		       : other;
+}
+
+Test(wait, a_session_lets_others_end_their_sections)
+{
+	struct strata_store *other = store_attach(STRATA_WRITE);
+	struct strata_writer *writer;
+	pthread_t thread;
+	void *failed;
+
+	must(strata_writer_open(store, &writer));
+	put(1, 0, 'a', 10);
+	pthread_create(&thread, NULL, read_and_commit, other);
+	while (atomic_load(&is_inside) == 0)
+		sched_yield();
+	must(strata_synchronize(store, 20000L * MS));
+	pthread_join(thread, &failed);
+	cr_expect_null(failed);
+	must(strata_writer_close(writer));
+	must(strata_detach(other));
 }
