@@ -73,8 +73,11 @@ strata_attach(const char *name, unsigned flags, struct strata_store **ret_store)
 	struct strata_store *store;
 	int ret;
 
-	if (name == NULL || ret_store == NULL || (flags & ~known) != 0)
-		return strata__fail(STRATA_EINVAL, "attach: bad arguments");
+	if (name == NULL || ret_store == NULL)
+		return strata__fail(STRATA_EINVAL,
+				    "attach: no name, or no place for a store");
+	if ((flags & ~known) != 0)
+		return strata__fail(STRATA_EINVAL, "attach: unknown flags");
 	if ((flags & STRATA_OBSERVE) != 0 && (flags & STRATA_WRITE) != 0)
 		return strata__fail(STRATA_EINVAL,
 				    "attach: who observes does not write");
@@ -176,8 +179,8 @@ strata_detach(struct strata_store *store)
 	return 0;
 }
 
-static bool
-is_dead(struct strata_store *store)
+bool
+strata__is_dead(const struct strata_store *store)
 {
 	return (atomic_load_explicit(&store->space.catalog->hot.version,
 				     memory_order_acquire) &
@@ -191,7 +194,7 @@ strata_refresh(struct strata_store *store)
 
 	if (store == NULL)
 		return strata__fail(STRATA_EINVAL, "no store");
-	if (is_dead(store) || strata__space_lost_name(&store->space))
+	if (strata__is_dead(store) || strata__space_lost_name(&store->space))
 		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
 				    store->name);
 	/* Who observes has nothing mapped. */

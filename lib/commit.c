@@ -335,19 +335,34 @@ reclaim_if_due(struct strata_store *store, void *arg)
 	(void)strata__reclaim(store, NULL);
 }
 
+/* What may not be committed may not be so when it is empty. */
+static int
+commit_nothing(struct strata_store *store, uint64_t *ret_version)
+{
+	int ret = strata__check_writer(store);
+
+	if (ret != 0)
+		return ret;
+	if (strata__is_dead(store))
+		return strata__fail(STRATA_EGONE, "store '%s' was destroyed",
+				    store->name);
+	*ret_version = strata_version(store);
+	return 0;
+}
+
 int
 strata_txn_commit(struct strata_txn *txn, uint64_t *ret_version)
 {
 	static const struct strata__write write = {apply_all, reclaim_if_due};
 	struct strata_store *store;
 	uint64_t version;
-	int ret = 0;
+	int ret;
 
 	if (txn == NULL)
 		return strata__fail(STRATA_EINVAL, "no transaction");
 	store = txn->store;
 	if (cds_list_empty(&txn->ops))
-		version = strata_version(store);
+		ret = commit_nothing(store, &version);
 	else
 		ret = strata__write(store, &write, txn, &version);
 	if (ret == 0) {

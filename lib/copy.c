@@ -261,8 +261,10 @@ strata_copy(struct strata_store *store, uint32_t dimension, uint32_t layer,
 	struct copying copying = {dimension, layer, flags, NULL, 0};
 	int ret;
 
-	if (ret_copy == NULL || (flags & ~(unsigned)STRATA_COPY_META) != 0)
-		return strata__fail(STRATA_EINVAL, "copy: bad arguments");
+	if (ret_copy == NULL)
+		return strata__fail(STRATA_EINVAL, "copy: no place for it");
+	if ((flags & ~(unsigned)STRATA_COPY_META) != 0)
+		return strata__fail(STRATA_EINVAL, "copy: unknown flags");
 	ret = begin(store, dimension, layer);
 	if (ret == 0)
 		ret = strata__observe(&store->space, copy_layer, &copying);
@@ -340,6 +342,8 @@ strata_copy_dimension(struct strata_store *store, uint32_t dimension,
 	struct one_dimension one = {.id = dimension};
 	int ret = begin(store, dimension, /* layer= */ 0);
 
+	if (ret == 0 && ret_dimension == NULL)
+		ret = strata__fail(STRATA_EINVAL, "copy: no place for it");
 	if (ret == 0)
 		ret = strata__observe(&store->space, copy_dimension, &one);
 	if (ret != 0)
@@ -415,6 +419,8 @@ strata_copy_dimensions(struct strata_store *store,
 	if (ret == 0)
 		ret = strata__observe(&store->space, copy_dimensions,
 				      &gathered);
+	if (ret == 0 && fn == NULL)
+		ret = strata__fail(STRATA_EINVAL, "copy: no function");
 	if (ret == 0 && ret_version != NULL)
 		*ret_version = gathered.version;
 	for (size_t at = 0; ret == 0 && fn != NULL && at < gathered.size;
@@ -545,6 +551,8 @@ strata_copy_layers(struct strata_store *store, uint32_t dimension,
 
 	if (ret == 0)
 		ret = strata__observe(&store->space, copy_layers, &gathered);
+	if (ret == 0 && fn == NULL)
+		ret = strata__fail(STRATA_EINVAL, "copy: no function");
 	if (ret == 0)
 		ret = each_gathered(&gathered, fn, arg);
 	free(gathered.bytes);

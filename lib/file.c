@@ -130,8 +130,10 @@ strata_file_begin(const char *path, uint32_t mode,
 	struct strata_file *file;
 	int r;
 
-	if (path == NULL || path[0] == '\0' || ret_file == NULL)
+	if (path == NULL || path[0] == '\0')
 		return strata__fail(STRATA_EINVAL, "no path was given");
+	if (ret_file == NULL)
+		return strata__fail(STRATA_EINVAL, "no place for a file");
 	if ((mode & ~(uint32_t)0777) != 0)
 		return strata__fail(STRATA_EINVAL,
 				    "mode 0%o has more than permission bits",
@@ -403,7 +405,8 @@ strata_file_path(const char *directory, uint32_t dimension, char *buffer,
 	int n;
 
 	if (directory == NULL || buffer == NULL)
-		return strata__fail(STRATA_EINVAL, "no directory was given");
+		return strata__fail(STRATA_EINVAL,
+				    "no directory was given, or no buffer");
 	if (dimension == 0 || dimension > STRATA_DIMENSION_MAX)
 		return strata__fail(STRATA_EINVAL,
 				    "%u is no dimension number (1 to %u)",

@@ -27,6 +27,7 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 {
 	struct strata__counters *counters;
 	struct strata_gc_report report;
+	struct strata_error_info why;
 	struct strata__swept swept;
 	uint64_t reserved;
 	int ret;
@@ -38,6 +39,7 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 	counters = &store->space.catalog->counters;
 	reserved = strata__count(&counters->reserved);
 	ret = strata__reclaim(store, &report.reclaimed);
+	why = *strata__error();
 	strata__doom_leftovers(store);
 	(void)strata__segtab_sweep(&store->space, &report.segments);
 	strata__pool_shrink(&store->space);
@@ -54,6 +56,9 @@ strata_gc(struct strata_store *store, struct strata_gc_report *out)
 	if (ret == 0 && out != NULL)
 		*out = report;
 	strata__pressure_look(store);
+	/* What is said after it is of less weight. */
+	if (ret != 0)
+		*strata__error() = why;
 	return ret;
 }
 

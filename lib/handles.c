@@ -118,7 +118,8 @@ strata_reader_open(struct strata_store *store, struct strata_reader **ret_reader
 	int ret;
 
 	if (store == NULL || ret_reader == NULL)
-		return strata__fail(STRATA_EINVAL, "no store");
+		return strata__fail(STRATA_EINVAL,
+				    "no store, or no place for a reader");
 	if (store->space.observing)
 		return no_slot(strata__fail(STRATA_EACCES,
 					    "store '%s' was attached for "

@@ -189,7 +189,7 @@ strata_foreach_sample(struct strata_store *store,
 	int ret;
 
 	if (store == NULL || fn == NULL)
-		return strata__fail(STRATA_EINVAL, "no store");
+		return strata__fail(STRATA_EINVAL, "no store, or no function");
 	/* fn is called without our mutex. */
 	ret = strata__scan_each(&store->rcu, gather, &gathered);
 	for (size_t i = 0; ret == 0 && i < gathered.nr; i++)

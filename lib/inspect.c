@@ -147,7 +147,7 @@ strata_foreach_region(struct strata_store *store,
 	int ret = 0;
 
 	if (store == NULL || fn == NULL)
-		return strata__fail(STRATA_EINVAL, "no store");
+		return strata__fail(STRATA_EINVAL, "no store, or no function");
 	high = strata__count(&store->space.catalog->counters.segments_high);
 	if (high > store->space.geometry->nr_segments)
 		high = store->space.geometry->nr_segments;
@@ -196,7 +196,7 @@ strata_foreach_retired(struct strata_store *store,
 	int ret = 0;
 
 	if (store == NULL || fn == NULL)
-		return strata__fail(STRATA_EINVAL, "no store");
+		return strata__fail(STRATA_EINVAL, "no store, or no function");
 	for (i = 0; i < store->space.geometry->nr_classes && ret == 0; i++)
 		ret = foreach_retired(&store->space, i, fn, arg);
 	return ret;
@@ -245,7 +245,7 @@ strata_foreach_commit(struct strata_store *store, uint64_t after,
 	int ret = 0;
 
 	if (store == NULL || fn == NULL)
-		return strata__fail(STRATA_EINVAL, "no store");
+		return strata__fail(STRATA_EINVAL, "no store, or no function");
 	last = strata_version(store);
 	version = last > STRATA_AUTHORS ? last - STRATA_AUTHORS : 0;
 	if (version < after)

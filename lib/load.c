@@ -346,9 +346,11 @@ strata_load_with(struct strata_store *store, const char *path,
 	struct source source;
 	int ret;
 
-	if (store == NULL || path == NULL)
-		return strata__fail(STRATA_EINVAL, "load: bad arguments");
-	ret = strata__progress_init(&progress, work);
+	if (path == NULL)
+		return strata__fail(STRATA_EINVAL, "load: no path was given");
+	ret = strata__check_writer(store);
+	if (ret == 0)
+		ret = strata__progress_init(&progress, work);
 	if (ret != 0)
 		return ret;
 	ret = source_open(path, &source);
@@ -416,9 +418,9 @@ strata_reload_with(struct strata_store *store, uint32_t dimension,
 	char buffer[PATH_MAX];
 	int ret;
 
-	if (store == NULL)
-		return strata__fail(STRATA_EINVAL, "no store");
-	ret = strata__progress_init(&progress, work);
+	ret = strata__check_writer(store);
+	if (ret == 0)
+		ret = strata__progress_init(&progress, work);
 	if (ret != 0)
 		return ret;
 	if (path == NULL) {

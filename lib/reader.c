@@ -472,11 +472,20 @@ strata_dimension_get(struct strata_reader *reader, uint32_t dimension,
 	uint64_t slot = 0;
 	int ret = find_slot(reader, dimension, &slot);
 
-	if (ret == 0)
-		strata__dimension_fill(
-			strata__tree_dimnode(reader->window, slot),
-			ret_dimension);
-	return ret;
+	if (ret != 0)
+		return ret;
+	if (ret_dimension == NULL)
+		return strata__fail(STRATA_EINVAL,
+				    "dimension_get: no place for it");
+	strata__dimension_fill(strata__tree_dimnode(reader->window, slot),
+			       ret_dimension);
+	return 0;
+}
+
+static int __attribute__((cold))
+no_function(void)
+{
+	return strata__fail(STRATA_EINVAL, "foreach: no function");
 }
 
 struct each_layer {
@@ -509,6 +518,8 @@ strata_foreach_layer(struct strata_reader *reader, uint32_t dimension,
 
 	if (ret != 0)
 		return ret;
+	if (fn == NULL)
+		return no_function();
 	each.node = strata__tree_dimnode(reader->window, slot);
 	if ((reader->slow & STRATA_SLOW_UNMAPPED) != 0)
 		return strata__tree_each_layer(reader->window, slot,
@@ -544,6 +555,8 @@ strata_foreach_dimension(struct strata_reader *reader,
 
 	if (reader == NULL || reader->pin == 0)
 		return outside(reader);
+	if (fn == NULL)
+		return no_function();
 	each.window = reader->window;
 	return strata__tree_each_dimension(reader->window,
 					   strata__reader_root(reader),

@@ -171,6 +171,8 @@ void strata__pressure_look(struct strata_store *store);
 /* Is the handle attached for writing, by this process? Tells STRATA_EACCES,
  * STRATA_EFORK. */
 int strata__check_writer(struct strata_store *store);
+/* Was it destroyed? */
+bool strata__is_dead(const struct strata_store *store);
 /* Lets go of the lock that a session of this thread keeps, before waiting for
  * somebody who may need it. The session takes it again at its next commit. */
 void strata__session_yield(struct strata_store *store);

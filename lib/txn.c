@@ -16,6 +16,8 @@ strata_txn_begin(struct strata_store *store, struct strata_txn **ret_txn)
 	struct strata_txn *txn = NULL;
 	int ret = strata__check_writer(store);
 
+	if (ret == 0 && ret_txn == NULL)
+		ret = strata__fail(STRATA_EINVAL, "txn_begin: no place for it");
 	if (ret != 0)
 		return ret;
 	/* More than the store can hold need not be staged. */
@@ -112,9 +114,10 @@ stage_data(struct strata_txn *txn, struct strata__op *op, const void *data,
 	uint64_t most = strata__pool_max_content(&txn->store->space);
 	void *copy;
 
-	if ((data == NULL && size != 0) ||
-	    (flags & ~(unsigned)STRATA_PUT_BORROW) != 0)
-		return strata__fail(STRATA_EINVAL, "put: bad arguments");
+	if (data == NULL && size != 0)
+		return strata__fail(STRATA_EINVAL, "put: no data of that size");
+	if ((flags & ~(unsigned)STRATA_PUT_BORROW) != 0)
+		return strata__fail(STRATA_EINVAL, "put: unknown flags");
 	if (size > most) {
 		strata__fail(STRATA_ETOOBIG,
 			     "a layer of %llu bytes: the pools of store '%s' "

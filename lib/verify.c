@@ -544,7 +544,8 @@ strata_verify(struct strata_store *store, int quick,
 	int ret;
 
 	if (store == NULL || out == NULL)
-		return strata__fail(STRATA_EINVAL, "verify: bad arguments");
+		return strata__fail(STRATA_EINVAL,
+				    "verify: no store, or no report");
 	verify.exact = store->wlock.space != NULL && !strata__is_forked(store);
 	ret = strata_reader_open(store, &verify.reader);
 	if (ret != 0)

@@ -240,6 +240,17 @@ word_take(struct strata__wlock *wlock, uint32_t waiters, uint32_t *word)
 		memory_order_acquire, memory_order_relaxed);
 }
 
+static bool
+is_this_process(const struct strata__writer_slot *writer)
+{
+	uint64_t pid_namespace;
+	char name[sizeof(writer->name)];
+
+	strata__os_self(name, sizeof(name), &pid_namespace);
+	return writer->pid == (uint32_t)getpid() &&
+		writer->pid_namespace == pid_namespace;
+}
+
 static int
 timed_out(const struct strata__wlock *wlock, uint32_t word)
 {
@@ -256,6 +267,12 @@ timed_out(const struct strata__wlock *wlock, uint32_t word)
 				    "be had in time; try again",
 				    wlock->space->geometry->name);
 	writer = &lock->writers[slot];
+	if (is_this_process(writer))
+		return strata__fail(STRATA_ETIMEDOUT,
+				    "the writer lock of store '%s' is held by "
+				    "this very process, by another handle or "
+				    "its writer session: close that first",
+				    wlock->space->geometry->name);
 	return strata__fail(STRATA_ETIMEDOUT,
 			    "the writer lock of store '%s' is held by process "
 			    "%u ('%.31s') since %.1f s; if it is stopped, "

@@ -298,6 +298,9 @@ strata_writer_open(struct strata_store *store, struct strata_writer **ret_writer
 	struct strata_writer *writer;
 	int ret = strata__check_writer(store);
 
+	if (ret == 0 && ret_writer == NULL)
+		ret = strata__fail(STRATA_EINVAL,
+				   "writer_open: no place for it");
 	if (ret != 0)
 		return ret;
 	if (is_session_of_this_thread(store))

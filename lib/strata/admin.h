@@ -448,7 +448,9 @@ struct strata_gc_report {
  * those of living ones are locked); they are not counted. And what
  * strata_orphans() finds of stores that are gone.
  * @return 0; STRATA_EACCES; STRATA_ETIMEDOUT; STRATA_EGONE; STRATA_ENOTSUP (no
- * membarrier: nothing can be reclaimed by this process).
+ * membarrier: nothing can be reclaimed by this process); -errno (the readers
+ * cannot be looked at: -EMFILE without descriptors, -EBUSY where users change
+ * their segments of pins without end). All but the reclaiming is done even then.
  */
 STRATA_API int strata_gc(struct strata_store *store,
 			 struct strata_gc_report *out);
@@ -457,7 +459,8 @@ STRATA_API int strata_gc(struct strata_store *store,
  * Changes the hard limit.
  * @param limit bytes; at least what is reserved now, at most the store's
  * max_limit
- * @return 0; STRATA_ELIMIT; STRATA_EINVAL; STRATA_EACCES; STRATA_ETIMEDOUT.
+ * @return 0; STRATA_ELIMIT; STRATA_EINVAL; STRATA_EACCES; STRATA_ETIMEDOUT;
+ * STRATA_EGONE.
  */
 STRATA_API int strata_limit(struct strata_store *store, uint64_t limit);
 

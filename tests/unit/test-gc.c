@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: AGPL-3.0-only */
 /* Copyright (C) 2026 The Strata authors */
 /* Looking after a store: garbage and the limit. */
+#include <errno.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "attached.h"
@@ -169,6 +171,23 @@ Test(limit, is_not_set_below_what_is_reserved)
 	must(strata_unload(store, 7, 0));
 	must(strata_limit(store, 10 * MIB));
 	expect_clean();
+}
+
+/* Without descriptors; and then it can sweep nothing, either. */
+Test(gc, says_why_nothing_was_reclaimed)
+{
+	struct rlimit before, limit;
+
+	put(1, 0, 'a', 10000);
+	put(1, 0, 'b', 10000);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+	limit = before;
+	limit.rlim_cur = 3;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	expect_error(strata_gc(store, NULL), -EMFILE,
+		     "cannot list the readers");
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+	must(strata_gc(store, NULL));
 }
 
 Test(limit, more_of_it_makes_room)

@@ -149,6 +149,14 @@ Test(observer, copies_from_everywhere)
 	cr_expect(copies(store, 2, 61, 'z', 20), "hybrid, proto");
 }
 
+static int
+see_none(const struct strata_dimension *dimension, void *arg)
+{
+	(void)dimension;
+	(void)arg;
+	return 1;
+}
+
 Test(observer, no_such_is_an_answer)
 {
 	const struct strata_error_info *error = strata_last_error();
@@ -157,7 +165,9 @@ Test(observer, no_such_is_an_answer)
 
 	cr_expect_eq(strata_copy(store, 1, 0, 0, &copy), STRATA_ENODIM,
 		     "an empty store");
-	must(strata_copy_dimensions(store, NULL, NULL, NULL));
+	must(strata_copy_dimensions(store, see_none, NULL, NULL));
+	expect_error(strata_copy_dimensions(store, NULL, NULL, NULL),
+		     STRATA_EINVAL, "no function");
 	put(1, 5, 'a', 10);
 	put(2, 100, 'a', 10);
 	expect_error(strata_copy(store, 0, 0, 0, &copy), STRATA_EINVAL,
@@ -176,8 +186,10 @@ Test(observer, no_such_is_an_answer)
 	cr_expect_eq(error->code, STRATA_EINVAL, "no details of answers");
 	cr_expect_null(copy);
 	expect_error(strata_copy(NULL, 1, 0, 0, &copy), STRATA_EINVAL, "store");
-	expect_error(strata_copy(store, 1, 5, 2, &copy), STRATA_EINVAL, "bad");
-	expect_error(strata_copy(store, 1, 5, 0, NULL), STRATA_EINVAL, "bad");
+	expect_error(strata_copy(store, 1, 5, 2, &copy), STRATA_EINVAL,
+		     "unknown flags");
+	expect_error(strata_copy(store, 1, 5, 0, NULL), STRATA_EINVAL,
+		     "no place for it");
 }
 
 /**** lists ****/

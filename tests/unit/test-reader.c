@@ -191,6 +191,14 @@ Test(reader, contents_alone)
 	must(strata_read_unlock(reader));
 }
 
+static int
+see_none(const struct strata_dimension *dimension, void *arg)
+{
+	(void)dimension;
+	(void)arg;
+	return 1;
+}
+
 Test(reader, an_empty_store_has_nothing)
 {
 	const struct strata_entry *entry;
@@ -198,7 +206,9 @@ Test(reader, an_empty_store_has_nothing)
 	must(strata_read_lock(reader));
 	cr_expect_eq(strata_reader_version(reader), 1);
 	cr_expect_eq(strata_find(reader, 1, 0, &entry), STRATA_ENODIM);
-	must(strata_foreach_dimension(reader, NULL, NULL));
+	must(strata_foreach_dimension(reader, see_none, NULL));
+	expect_error(strata_foreach_dimension(reader, NULL, NULL),
+		     STRATA_EINVAL, "no function");
 	must(strata_read_unlock(reader));
 }
 

@@ -62,6 +62,21 @@ Test(txn, an_empty_commit_makes_no_version)
 	must(strata_txn_commit(txn_begin(), NULL));
 	expect_error(strata_txn_commit(NULL, NULL), STRATA_EINVAL,
 		     "no transaction");
+	expect_error(strata_txn_begin(store, NULL), STRATA_EINVAL,
+		     "no place for it");
+}
+
+Test(txn, an_empty_commit_needs_its_store)
+{
+	struct strata_txn *txn = txn_begin();
+	struct strata_store *former = store;
+
+	must(strata_destroy(STORE));
+	expect_error(strata_txn_commit(txn, NULL), STRATA_EGONE, "destroyed");
+	strata_txn_abort(txn);
+	must(strata_detach(former));
+	must(strata_create(STORE, NULL));
+	store = store_attach(STRATA_WRITE);
 }
 
 Test(txn, the_last_of_several_changes_counts)
@@ -212,9 +227,9 @@ Test(txn, numbers_out_of_range_are_refused)
 	expect_error(strata_put(NULL, 1, 0, NULL, "x", 1, 0), STRATA_EINVAL,
 		     "no transaction");
 	expect_error(strata_put(txn, 1, 0, NULL, NULL, 1, 0), STRATA_EINVAL,
-		     "bad arguments");
+		     "no data");
 	expect_error(strata_put(txn, 1, 0, NULL, "x", 1, 1u << 5),
-		     STRATA_EINVAL, "bad arguments");
+		     STRATA_EINVAL, "unknown flags");
 	cr_expect_eq(commit(txn), 1, "nothing was staged");
 }
 

@@ -41,14 +41,11 @@ Test(wlock, the_word_names_its_owner)
 Test(wlock, handles_of_one_process_exclude_each_other)
 {
 	struct strata_store *other = store_attach(STRATA_WRITE);
-	char words[64];
 
 	cr_expect_neq(other->wlock.slot, store->wlock.slot);
 	must(strata__wlock_acquire(&other->wlock, SHORT));
-	snprintf(words, sizeof(words), "is held by process %d ('",
-		 (int)getpid());
 	expect_error(strata__wlock_acquire(&store->wlock, SHORT),
-		     STRATA_ETIMEDOUT, words);
+		     STRATA_ETIMEDOUT, "held by this very process");
 	cr_expect_not_null(strstr(strata_last_error()->sentence,
 				  "store 'unit'"));
 	cr_expect(is_waited_for(), "who waited does not know it was alone");
@@ -468,6 +465,9 @@ Test(wlock, a_session_needs_a_store_to_write_to)
 	expect_error(strata_writer_open(other, &writer), STRATA_EACCES,
 		     "attach with STRATA_WRITE");
 	expect_error(strata_writer_open(NULL, &writer), STRATA_EINVAL, "");
+	expect_error(strata_writer_open(store, NULL), STRATA_EINVAL,
+		     "no place for it");
+	cr_expect_eq(word(), 0);
 	must(strata_detach(other));
 	must(strata_destroy(STORE));
 	expect_error(strata_writer_open(store, &writer), STRATA_EGONE,
@@ -478,7 +478,7 @@ Test(wlock, a_session_needs_a_store_to_write_to)
 /**** fork ****/
 
 struct inherited {
-	struct strata_txn *txn;
+	struct strata_txn *txn, *empty;
 	struct strata_writer *writer;
 };
 
@@ -497,6 +497,9 @@ write_in_child(struct proc *parent, void *arg)
 	need(strstr(strata_last_error()->sentence, "attach again") != NULL,
 	     "what to do");
 	need(strata_txn_commit(inherited->txn, NULL) == STRATA_EFORK, "commit");
+	need(strata_txn_commit(inherited->empty, NULL) == STRATA_EFORK,
+	     "an empty one");
+	strata_txn_abort(inherited->empty);
 	strata_txn_abort(inherited->txn);
 	need(strata_txn_begin(store, &txn) == STRATA_EFORK, "begin");
 	need(strata_writer_open(store, &writer) == STRATA_EFORK, "open");
@@ -516,6 +519,7 @@ Test(wlock, a_child_writes_only_after_an_attach_of_its_own)
 	struct proc child;
 
 	inherited.txn = txn_begin();
+	inherited.empty = txn_begin();
 	must(strata_put(inherited.txn, 1, 0, NULL, "old", 3, 0));
 	must(strata_writer_open(store, &inherited.writer));
 	proc_start(&child, write_in_child, &inherited);
@@ -523,6 +527,7 @@ Test(wlock, a_child_writes_only_after_an_attach_of_its_own)
 	cr_expect_eq(word() & ~STRATA_WLOCK_WAITERS, store->wlock.mine,
 		     "the parent's session goes on");
 	must(strata_txn_commit(inherited.txn, NULL));
+	must(strata_txn_commit(inherited.empty, NULL));
 	must(strata_writer_close(inherited.writer));
 	cr_expect_eq(find_layer(1, 0), 0);
 }
