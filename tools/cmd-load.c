@@ -275,7 +275,24 @@ cmd_crystallize(const struct tool_args *args)
 
 /**** describe ****/
 
-/* Starts from what is there, so that one option changes one thing. */
+/*
+ * Starts from what is there, so that one option changes one thing. A copy needs
+ * no reader slot: a full table must not look like a dimension that nothing was
+ * said of yet.
+ */
+static int
+description_inherit(const struct tool_args *args, struct strata_store *store,
+		    uint32_t id, struct strata_dimension *dimension)
+{
+	int code = strata_copy_dimension(store, id, dimension,
+					 /* ret_version= */ NULL);
+
+	dimension->id = id;
+	if (code != 0 && code != STRATA_ENODIM)
+		return message_refused(args, strata_name(store), code);
+	return TOOL_DONE;
+}
+
 static int
 description_read(const struct tool_args *args,
 		 struct strata_dimension *dimension)
@@ -324,11 +341,10 @@ static int
 describe(const struct tool_args *args, struct strata_store *store, uint32_t id)
 {
 	struct strata_dimension dimension = {.id = 0};
-	int status;
+	int status = description_inherit(args, store, id, &dimension);
 
-	store_dimension(store, id, &dimension);
-	dimension.id = id;
-	status = description_read(args, &dimension);
+	if (status == TOOL_DONE)
+		status = description_read(args, &dimension);
 	if (status == TOOL_DONE)
 		status = description_commit(args, store, &dimension);
 	if (status == TOOL_DONE)
