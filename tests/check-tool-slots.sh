@@ -27,7 +27,7 @@ good describe "$store" 7 --name=Colours --frequency-min=1 --frequency-max=4
 
 # A process takes at least four slots, which are all of a segment here, and a
 # user has at most four segments.
-for i in 1 2 3 4; do
+while test "$(echo "$watchers" | wc -w)" -lt 4; do
 	"$STRATA" watch "$store" >"$work/watched" 2>&1 &
 	watchers="$watchers $!"
 done
@@ -47,6 +47,18 @@ prints '^  7  Colours  proto .* 1-9 Hz '
 good describe "$store" 8 --name=Shapes
 noted 'without a reader slot' ls "$store"
 prints '^  8  Shapes   proto .* 0-0 Hz '
+
+#
+# put: likewise
+#
+good put "$store" 9/0 "$work/hello" --name=first --depth=2 --keyword=green
+good put "$store" 9/0 "$work/hello" --depth=3
+noted 'without a reader slot' cat "$store" 9/0 --meta
+for line in 'name: *first' 'depth: *3' 'keywords: *green'; do
+	prints "^$line$"
+done
+good put "$store" 9 "$work/hello"
+prints 'appended layer 9/1: '
 
 # shellcheck disable=SC2086 # a list of processes
 kill $watchers

@@ -43,33 +43,42 @@ name_set(struct attributes *attributes, const char *name)
 	attributes->attrs.name = attributes->name;
 }
 
+static void
+attributes_take(struct attributes *attributes, const struct strata_copy *copy)
+{
+	struct strata_attrs *attrs = &attributes->attrs;
+
+	attrs->frequency = copy->entry.frequency;
+	attrs->depth = copy->entry.depth;
+	attrs->parent = copy->entry.parent;
+	name_set(attributes, copy->meta.name);
+	for (; attrs->nr_keywords < copy->meta.nr_keywords;
+	     attrs->nr_keywords++)
+		attributes->keywords[attrs->nr_keywords] =
+			x_dup(copy->meta.keywords[attrs->nr_keywords]);
+}
+
 /*
- * Starts from those of the layer that is there. It is not flagged simulated any
- * more: its content is given now. When somebody else puts the same layer
- * meanwhile, the later commit wins with all it says, as always.
+ * Starts from those of the layer that is there; a copy of them needs no reader
+ * slot. It is not flagged simulated any more: its content is given now. When
+ * somebody else puts the same layer meanwhile, the later commit wins with all
+ * it says, as always.
  */
 static int
-attributes_inherit(struct attributes *attributes, struct view *view,
-		   uint32_t dimension, uint32_t layer)
+attributes_inherit(struct attributes *attributes, const struct tool_args *args,
+		   struct strata_store *store, uint32_t dimension,
+		   uint32_t layer)
 {
-	const struct strata_entry *entry;
-	struct strata_attrs *attrs = &attributes->attrs;
-	struct strata_meta meta;
-	int code = strata_find(view->reader, dimension, layer, &entry);
+	struct strata_copy *copy;
+	int code =
+		strata_copy(store, dimension, layer, STRATA_COPY_META, &copy);
 
 	if (code == STRATA_ENODIM || code == STRATA_ENOLAYER)
 		return TOOL_DONE;
-	if (code == 0)
-		code = strata_meta(view->reader, entry, &meta);
 	if (code != 0)
-		return message_refused(view->args, view->name, code);
-	attrs->frequency = entry->frequency;
-	attrs->depth = entry->depth;
-	attrs->parent = entry->parent;
-	name_set(attributes, meta.name);
-	for (; attrs->nr_keywords < meta.nr_keywords; attrs->nr_keywords++)
-		attributes->keywords[attrs->nr_keywords] =
-			x_dup(meta.keywords[attrs->nr_keywords]);
+		return message_refused(args, strata_name(store), code);
+	attributes_take(attributes, copy);
+	strata_copy_free(copy);
 	return TOOL_DONE;
 }
 
@@ -184,19 +193,14 @@ put_options_check(const struct put *put)
 static int
 put_attributes(struct put *put)
 {
-	struct view view;
-	int status;
+	int status = TOOL_DONE;
 
-	if (!put->append) {
-		status = view_enter(&view, put->args, put->store);
-		if (status != TOOL_DONE)
-			return status;
-		status = attributes_inherit(&put->attributes, &view,
-					    put->dimension, put->layer);
-		status = view_leave(&view, status);
-		if (status != TOOL_DONE)
-			return status;
-	}
+	if (!put->append)
+		status = attributes_inherit(&put->attributes, put->args,
+					    put->store, put->dimension,
+					    put->layer);
+	if (status != TOOL_DONE)
+		return status;
 	return attributes_options(put->args, &put->attributes);
 }
 
