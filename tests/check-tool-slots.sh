@@ -60,6 +60,14 @@ done
 good put "$store" 9 "$work/hello"
 prints 'appended layer 9/1: '
 
+#
+# dump: a version has to be held still
+#
+echo old >"$work/kept.json"
+refused 'has no reader slot left' dump "$store"
+refused 'has no reader slot left' dump "$store" -o "$work/kept.json"
+test "$(cat "$work/kept.json")" = old || fail 'a refused dump left something'
+
 # shellcheck disable=SC2086 # a list of processes
 kill $watchers
 wait

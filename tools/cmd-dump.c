@@ -310,13 +310,29 @@ dump_write(struct dump *dump, struct strata_stats *stats)
 	return TOOL_DONE;
 }
 
+/* Copies have no places, and those of many dimensions are of many versions: who
+ * has no reader slot is refused. */
+static int
+dump_begin(struct dump *dump, const struct tool_args *args)
+{
+	struct strata_store *store;
+	int status = store_attach(args, args->operands[0], STRATA_READ, &store);
+
+	if (status != TOOL_DONE)
+		return status;
+	status = view_enter(&dump->view, args, store);
+	if (status != TOOL_DONE)
+		return store_detach(args, store, status);
+	return TOOL_DONE;
+}
+
 int
 cmd_dump(const struct tool_args *args)
 {
 	struct strata_stats stats = {.struct_size = sizeof(stats)};
 	const char *path = args_value(args, KEY_OUTPUT);
 	struct dump dump;
-	int status = view_open(&dump.view, args, args->operands[0]);
+	int status = dump_begin(&dump, args);
 
 	if (status != TOOL_DONE)
 		return status;
