@@ -215,6 +215,12 @@ if mkfifo "$work/pipe"; then
 	refused 'regular' load "$store" "$work/pipe"
 	refused 'regular' verify "$work/pipe"
 fi
+# What cannot be read is not good.
+try "$STRATA" verify --json - <"$work"
+test "$status" -eq 1 || fail "$tried: exit code $status, not 1"
+prints '^  "errors": 1,$'
+prints '"file": "-"'
+prints '"first": "stdin cannot be copied"'
 # --quick leaves out the contents, and only these.
 good verify --quick "$files/content"
 refused 'head' verify --quick "$files/head"

@@ -68,6 +68,17 @@ refused 'has no reader slot left' dump "$store"
 refused 'has no reader slot left' dump "$store" -o "$work/kept.json"
 test "$(cat "$work/kept.json")" = old || fail 'a refused dump left something'
 
+#
+# verify: what was not checked is not good
+#
+refused 'has no reader slot left' verify "$store"
+try "$STRATA" verify "$store" --json
+test "$status" -eq 1 || fail "$tried: exit code $status, not 1"
+"$json_check" "$out" || fail "$tried: that is no JSON object"
+prints '^  "errors": 1,$'
+prints "\"store\": \"$store\""
+prints '"first": ".*has no reader slot left'
+
 # shellcheck disable=SC2086 # a list of processes
 kill $watchers
 wait

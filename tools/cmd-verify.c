@@ -86,6 +86,18 @@ store_say(const struct verify *verify, const char *name, bool accounting,
 			       : " (without the accounting: we may not write)");
 }
 
+/* A store that cannot be checked counts as one that is wrong. */
+static void
+store_failed(struct verify *verify, const char *name, const char *error)
+{
+	verify->errors++;
+	if (verify->checked != NULL)
+		json_array_append_new(verify->checked,
+				      json_pack("{s:o, s:i, s:o}", "store",
+						json_text(name), "errors", 1,
+						"first", json_text(error)));
+}
+
 static int
 store_verify(struct verify *verify, const char *name,
 	     struct strata_store *store, bool accounting)
@@ -95,8 +107,10 @@ store_verify(struct verify *verify, const char *name,
 	int code = strata_verify(store, args_has(args, KEY_QUICK),
 				 verify_progress, verify, &report);
 
-	if (code != 0)
+	if (code != 0) {
+		store_failed(verify, name, refusal_text(code));
 		return message_refused(args, name, code);
+	}
 	verify->errors += report.errors;
 	if (verify->checked != NULL)
 		store_item(verify, name, accounting, &report);
@@ -109,20 +123,6 @@ store_verify(struct verify *verify, const char *name,
 	return TOOL_DONE;
 }
 
-/* A store that cannot be attached counts as one that is wrong. */
-static void
-store_failed(struct verify *verify, const char *name)
-{
-	const char *error = strata_last_error()->sentence;
-
-	verify->errors++;
-	if (verify->checked != NULL)
-		json_array_append_new(verify->checked,
-				      json_pack("{s:o, s:i, s:o}", "store",
-						json_text(name), "errors", 1,
-						"first", json_text(error)));
-}
-
 static int
 verify_store(struct verify *verify, const char *name)
 {
@@ -131,7 +131,7 @@ verify_store(struct verify *verify, const char *name)
 	int status = verify_attach(verify->args, name, &store, &accounting);
 
 	if (status != TOOL_DONE) {
-		store_failed(verify, name);
+		store_failed(verify, name, strata_last_error()->sentence);
 		return status;
 	}
 	status = store_verify(verify, name, store, accounting);
@@ -202,14 +202,25 @@ file_verify(struct verify *verify, const char *file, const char *path)
 	return TOOL_DONE;
 }
 
+static void
+file_failed(struct verify *verify, const char *file, const char *error)
+{
+	verify->errors++;
+	if (verify->checked != NULL)
+		file_item(verify, file, error, /* info= */ NULL);
+}
+
 static int
 verify_file(struct verify *verify, const char *file)
 {
 	struct input input;
 	int status = input_open(verify->args, file, &input);
 
-	if (status != TOOL_DONE)
+	if (status != TOOL_DONE) {
+		/* Of stdin: what is wrong with a path is told below. */
+		file_failed(verify, file, "stdin cannot be copied");
 		return status;
+	}
 	status = file_verify(verify, file, input.path);
 	input_close(&input);
 	return status;
