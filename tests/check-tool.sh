@@ -277,6 +277,13 @@ good list
 prints '^strata-[0-9a-f]*-\*: leftover of .*; `strata gc` removes it$'
 json list
 prints '"removable": true'
+prints "\"owner\": $(id -u),"
+# As of a user of a container, whom none of its names means here.
+if chown 4294967294 "$shm"/strata-* 2>"$work/chown"; then
+	json list
+	prints '"owner": 4294967294,'
+	chown "$(id -u)" "$shm"/strata-*
+fi
 good gc
 prints '^removed 6 leftover segments of stores that are gone, '
 json gc

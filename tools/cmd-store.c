@@ -239,8 +239,8 @@ orphans_json(const struct orphans *orphans)
 
 		json_array_append_new(
 			array,
-			json_pack("{s:s, s:i, s:I, s:I, s:b, s:o}", "id", o->id,
-				  "owner", (int)o->owner, "files",
+			json_pack("{s:s, s:I, s:I, s:I, s:b, s:o}", "id", o->id,
+				  "owner", (json_int_t)o->owner, "files",
 				  (json_int_t)o->files, "bytes",
 				  (json_int_t)o->bytes, "removable",
 				  o->status == 0, "what", json_text(o->why)));
