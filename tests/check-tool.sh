@@ -200,7 +200,11 @@ prints "loaded dimension 99 'A name'"
 good load "$store" --core
 prints 'is loaded already'
 good unload "$store" 99 --forget
+prints ', and forgot its file$'
 test ! -e "$dir/D99.strata" || fail 'unload --forget did not remove the file'
+good put "$store" 20/0 "$work/hello"
+good unload "$store" 20 --forget
+prints "^$store: unloaded dimension 20: 1 layer, 6 B$"
 good load "$store" "$work/copy"
 good unload "$store" 99
 mkdir "$work/folder"

@@ -2,8 +2,10 @@
 /* Copyright (C) 2026 The Strata authors */
 /* Commands for whole dimensions: load, unload, reload, crystallize, describe.
  */
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -194,6 +196,18 @@ with_dimension(const struct tool_args *args,
 
 /**** unload ****/
 
+/* For the message only: somebody else may make or remove it meanwhile. */
+static bool
+has_file(struct strata_store *store, uint32_t id)
+{
+	const char *directory = strata_directory(store);
+	char path[PATH_MAX];
+
+	return directory != NULL &&
+	       strata_file_path(directory, id, path, sizeof(path)) == 0 &&
+	       access(path, F_OK) == 0;
+}
+
 static int
 unload(const struct tool_args *args, struct strata_store *store, uint32_t id)
 {
@@ -201,6 +215,7 @@ unload(const struct tool_args *args, struct strata_store *store, uint32_t id)
 	bool forget = args_has(args, KEY_FORGET);
 	struct strata_dimension before;
 	bool known = store_dimension(store, id, &before);
+	bool forgets = forget && has_file(store, id);
 	int code = strata_unload(store, id, forget);
 
 	if (code != 0)
@@ -209,9 +224,10 @@ unload(const struct tool_args *args, struct strata_store *store, uint32_t id)
 		message_say(args, "%s: unloaded dimension %u: %s, %s%s", name,
 			    id, COUNT_TEXT(before.nr_layers, "layer"),
 			    SIZE_TEXT(before.content_bytes),
-			    forget ? ", and forgot its file" : "");
+			    forgets ? ", and forgot its file" : "");
 	else
-		message_say(args, "%s: unloaded dimension %u", name, id);
+		message_say(args, "%s: unloaded dimension %u%s", name, id,
+			    forgets ? ", and forgot its file" : "");
 	return TOOL_DONE;
 }
 
