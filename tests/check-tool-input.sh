@@ -221,6 +221,17 @@ test "$status" -eq 1 || fail "$tried: exit code $status, not 1"
 prints '^  "errors": 1,$'
 prints '"file": "-"'
 prints '"first": "stdin cannot be copied"'
+# Of stdin, a file or a pipe, no path is told that nobody gave.
+for command in "load $store" "reload $store 7"; do
+	# shellcheck disable=SC2016 # for that shell
+	for from in '"$1" $3 - <"$2"' 'cat "$2" | "$1" $3 -'; do
+		refused_by ": stdin is no dimension file" sh -c "$from" sh \
+			"$STRATA" "$files/short" "$command"
+	done
+done
+# shellcheck disable=SC2016 # for that shell
+refused_by ': stdin: dimension 7 is in the store already' sh -c \
+	'cat "$2" | "$1" load "$3" -' sh "$STRATA" "$files/good.strata" "$store"
 # --quick leaves out the contents, and only these.
 good verify --quick "$files/content"
 refused 'head' verify --quick "$files/head"

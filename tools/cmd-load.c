@@ -3,6 +3,7 @@
 /* Commands for whole dimensions: load, unload, reload, crystallize, describe.
  */
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -55,19 +56,44 @@ work_shown(struct shown *shown)
 				    .arg = shown};
 }
 
-/**** load ****/
+/**** refusals ****/
+
+/* What the library says of an input, to be freed. It is handed stdin as a path,
+ * which means nothing to anybody. */
+static char *
+input_refusal(const struct input *input, const char *operand, int code)
+{
+	const char *text = refusal_text(code), *at;
+	char *path, *said;
+
+	if (input->path == operand)
+		return x_dup(text);
+	path = x_format("'%s'", input->path);
+	at = strstr(text, path);
+	said = at == NULL ? x_dup(text)
+			  : x_format("%.*sstdin%s", (int)(at - text), text,
+				     at + strlen(path));
+	free(path);
+	return said;
+}
 
 /* Of many files, each sentence names its own; some of the library's do. */
 static int
-load_refused(const struct tool_args *args, const char *name, const char *file,
-	     int code)
+load_refused(const struct tool_args *args, const char *store,
+	     const struct input *input, const char *operand, int code)
 {
-	const char *text = refusal_text(code);
+	const char *file = input->path == operand ? operand : "stdin";
+	char *text = input_refusal(input, operand, code);
 
 	if (strstr(text, file) != NULL)
-		return message_error(args, name, "%s", text);
-	return message_error(args, name, "%s: %s", file, text);
+		message_error(args, store, "%s", text);
+	else
+		message_error(args, store, "%s: %s", file, text);
+	free(text);
+	return TOOL_REFUSED;
 }
+
+/**** load ****/
 
 static int
 load_one(const struct tool_args *args, struct strata_store *store,
@@ -88,7 +114,7 @@ load_one(const struct tool_args *args, struct strata_store *store,
 		/* What --core asks for is true already. */
 		message_say(args, "%s: %s is loaded already", name, file);
 	else if (code != 0)
-		status = load_refused(args, name, file, code);
+		status = load_refused(args, name, &input, file, code);
 	else
 		say_dimension(args, store, "loaded", id);
 	input_close(&input);
@@ -240,21 +266,33 @@ cmd_unload(const struct tool_args *args)
 /**** reload ****/
 
 static int
+reload_refused(const struct tool_args *args, struct strata_store *store,
+	       const struct input *input, const char *operand, int code)
+{
+	char *text = input_refusal(input, operand, code);
+
+	message_error(args, strata_name(store), "%s", text);
+	free(text);
+	return TOOL_REFUSED;
+}
+
+static int
 reload(const struct tool_args *args, struct strata_store *store, uint32_t id)
 {
 	struct shown shown = {args, args->operands[1]};
 	const struct strata_work work = work_shown(&shown);
+	const char *file = args->nr_operands > 2 ? args->operands[2] : NULL;
 	struct input input = {.fd = -1, .path = NULL};
 	int status = TOOL_DONE;
 	int code;
 
-	if (args->nr_operands > 2)
-		status = input_open(args, args->operands[2], &input);
+	if (file != NULL)
+		status = input_open(args, file, &input);
 	if (status != TOOL_DONE)
 		return status;
 	code = strata_reload_with(store, id, input.path, &work);
 	if (code != 0)
-		status = message_refused(args, strata_name(store), code);
+		status = reload_refused(args, store, &input, file, code);
 	else
 		say_dimension(args, store, "reloaded", id);
 	input_close(&input);
