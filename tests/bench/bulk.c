@@ -132,10 +132,13 @@ copy_twice(void *arg)
 	need(strata_reader_open(store, &reader) == 0, "reader");
 	need(strata_read_lock(reader) == 0, "lock");
 	start = bench_now_ns();
-	for (unsigned k = 0; k < 2; k++)
-		for (uint32_t i = 0; i < LAYERS; i++)
-			memcpy(targets[k] + i * SIZE,
-			       strata_get(reader, 1, i, &size), SIZE);
+	for (uint32_t i = 0; i < LAYERS; i++) {
+		const char *data = strata_get(reader, 1, i, &size);
+
+		need(data != NULL, "get %u", i);
+		for (unsigned k = 0; k < 2; k++)
+			memcpy(targets[k] + i * SIZE, data, SIZE);
+	}
 	ms = since_ms(start);
 	bench_use((uint64_t)targets[0][SIZE] + (uint64_t)targets[1][SIZE]);
 	need(strata_read_unlock(reader) == 0, "unlock");
