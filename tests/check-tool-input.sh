@@ -230,6 +230,9 @@ for command in "load $store" "reload $store 7"; do
 	done
 done
 # shellcheck disable=SC2016 # for that shell
+refused_by ': stdin: layer 0, offset' sh -c \
+	'cat "$2" | "$1" reload "$3" 7 -' sh "$STRATA" "$files/content" "$store"
+# shellcheck disable=SC2016 # for that shell
 refused_by ': stdin: dimension 7 is in the store already' sh -c \
 	'cat "$2" | "$1" load "$3" -' sh "$STRATA" "$files/good.strata" "$store"
 # --quick leaves out the contents, and only these.

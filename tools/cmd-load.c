@@ -63,18 +63,19 @@ work_shown(struct shown *shown)
 static char *
 input_refusal(const struct input *input, const char *operand, int code)
 {
-	const char *text = refusal_text(code), *at;
-	char *path, *said;
+	const char *text = refusal_text(code);
+	const char *at =
+		input->path != operand ? strstr(text, input->path) : NULL;
+	const char *end;
 
-	if (input->path == operand)
+	if (at == NULL)
 		return x_dup(text);
-	path = x_format("'%s'", input->path);
-	at = strstr(text, path);
-	said = at == NULL ? x_dup(text)
-			  : x_format("%.*sstdin%s", (int)(at - text), text,
-				     at + strlen(path));
-	free(path);
-	return said;
+	end = at + strlen(input->path);
+	if (at > text && at[-1] == '\'' && *end == '\'') {
+		at--;
+		end++;
+	}
+	return x_format("%.*sstdin%s", (int)(at - text), text, end);
 }
 
 /* Of many files, each sentence names its own; some of the library's do. */
