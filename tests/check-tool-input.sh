@@ -38,6 +38,8 @@ for command in 'cat absent 7/0' 'ls absent' 'ls absent 7' 'stat absent' \
 done
 refused 'no dimension 8' cat "$store" 8/0
 refused 'no dimension 8' ls "$store" 8
+refused 'no dimension 8' ls "$store" 8 --hot
+refused 'no dimension 8' ls "$store" 8 --hot --json
 refused 'dimension 8' crystallize "$store" 8
 refused 'dimension 8' unload "$store" 8
 refused 'D08.strata' reload "$store" 8

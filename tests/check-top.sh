@@ -57,6 +57,7 @@ json ls "test.readpath.$reader" --hot
 prints '"samples": [1-6]'
 good ls "test.readpath.$reader" 1 --hot
 prints '^LAYER  SAMPLES  LAST ACCESS$'
+good put "test.readpath.$reader" 99/0 /dev/null --quiet
 good ls "test.readpath.$reader" 99 --hot
 test "$(wc -l <"$out")" -eq 1 || fail 'what nobody reads is hot'
 good top "test.readpath.$reader" --once --interval=0.2

@@ -116,15 +116,45 @@ hot_show(const struct tool_args *args, const struct top_model *model,
 	return status;
 }
 
-int
-hot_list(const struct tool_args *args)
+/* Refuses what ls refuses without --hot; a copy needs no reader slot. */
+static int
+dimension_check(const struct tool_args *args, struct strata_store *store,
+		uint32_t id)
+{
+	struct view view = {.args = args,
+			    .name = strata_name(store),
+			    .store = store,
+			    .reader = NULL};
+	struct strata_dimension dimension;
+
+	return view_dimension(&view, id, &dimension);
+}
+
+static int
+samples_show(const struct tool_args *args, struct strata_store *store,
+	     bool by_dimension, const char *filter)
 {
 	struct top_model model = {.nr_heat = 0};
 	struct top_look look = {.why = NULL};
+	int status = TOOL_DONE;
+	int code = strata_foreach_sample(store, top_sample_add, &look);
+
+	if (code != 0)
+		status = message_refused(args, args->operands[0], code);
+	top_push(&model, &look);
+	if (status == TOOL_DONE)
+		status = hot_show(args, &model, by_dimension, filter);
+	top_fini(&model);
+	return status;
+}
+
+int
+hot_list(const struct tool_args *args)
+{
 	bool one = args->nr_operands == 2;
 	struct strata_store *store;
 	char filter[32] = "";
-	int code, status = TOOL_DONE;
+	int status = TOOL_DONE;
 	uint32_t dimension;
 
 	if (one)
@@ -134,14 +164,11 @@ hot_list(const struct tool_args *args)
 				      &store);
 	if (status != TOOL_DONE)
 		return status;
-	if (one)
+	if (one) {
 		snprintf(filter, sizeof(filter), "%u/", dimension);
-	code = strata_foreach_sample(store, top_sample_add, &look);
-	if (code != 0)
-		status = message_refused(args, args->operands[0], code);
-	top_push(&model, &look);
+		status = dimension_check(args, store, dimension);
+	}
 	if (status == TOOL_DONE)
-		status = hot_show(args, &model, !one, filter);
-	top_fini(&model);
+		status = samples_show(args, store, !one, filter);
 	return store_detach(args, store, status);
 }
