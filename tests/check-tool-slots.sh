@@ -16,6 +16,8 @@ finish() {
 	test -z "$watchers" || kill $watchers 2>/dev/null || :
 	wait
 	trap - EXIT
+	# tool_finish takes it from there; with -e, this would be the end.
+	set +e
 	(exit "$status")
 	tool_finish
 }
