@@ -91,6 +91,7 @@ finish() {
 	status=$?
 	terminal kill-server 2>/dev/null || :
 	trap - EXIT
+	set +e # tool_finish looks at the status
 	(exit "$status")
 	tool_finish
 }

@@ -324,12 +324,11 @@ int view_open(struct view *view, const struct tool_args *args,
 int view_enter(struct view *view, const struct tool_args *args,
 	       struct strata_store *store);
 /**
- * Leaves the section; view_close() also detaches.
+ * Leaves the section, and detaches.
  * @param status of the work inside
  * @return status, or TOOL_REFUSED when what was read cannot be trusted: so
  * nothing is printed before this.
  */
-int view_leave(struct view *view, int status);
 int view_close(struct view *view, int status);
 /** For who looks again and again: attaches, and enters no section yet; each look
  * is between view_begin() and view_end(). A begin that fails has closed the

@@ -87,7 +87,7 @@ view_end(struct view *view, int status)
 	return status;
 }
 
-int
+static int
 view_leave(struct view *view, int status)
 {
 	status = view_end(view, status);
