@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -241,4 +242,19 @@ strata__os_pwrite(int fd, const void *buffer, size_t size, uint64_t offset)
 		size -= (size_t)n;
 	}
 	return 0;
+}
+
+/* statfs() is answered where stat() is not: what somebody has mounted there for
+ * himself is of another type. */
+bool
+strata__os_is_elsewhere(int folder, const char *name)
+{
+	struct statfs here, there;
+	int fd = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	bool is = fd >= 0 && fstatfs(folder, &here) == 0 &&
+		fstatfs(fd, &there) == 0 && there.f_type != here.f_type;
+
+	if (fd >= 0)
+		close(fd);
+	return is;
 }

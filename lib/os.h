@@ -51,6 +51,8 @@ void strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace);
  * STRATA_UNMAPPED_ID. False where the system does not tell. */
 #define STRATA_UNMAPPED_ID 65534u
 bool strata__os_ids_are_global(void);
+/* Is what has that name in the folder of another type of file system? */
+bool strata__os_is_elsewhere(int folder, const char *name);
 
 /* Shared futexes on 32-bit words; wait returns 0, -EAGAIN, -ETIMEDOUT. EINTR is
  * 0: callers loop over their condition. timeout_ns is relative. */

@@ -124,15 +124,6 @@ strata__pins_unreadable(uint32_t owner, int err)
 				  owner);
 }
 
-static int
-cannot_look(const char *name, int err)
-{
-	return strata__fail_errno(err,
-				  "cannot look at %s, so nothing can be "
-				  "reclaimed",
-				  name);
-}
-
 /* Is it our want that keeps us from opening it? Then to go on would free under
  * living readers. All else is its owner's doing, and harm. */
 static bool
@@ -142,53 +133,70 @@ is_our_fault(const struct strata__rcu *rcu, const struct stat *st, int err)
 		(err == EACCES && is_meant_for_us(rcu->space->geometry, st));
 }
 
+/* Also those that the program closed, until it is known that they are gone. */
 static unsigned
-nr_listed_of(const struct strata__rcu *rcu, uint32_t owner)
+nr_followed_of(const struct strata__rcu *rcu, uint32_t owner)
 {
 	unsigned nr = 0;
 
 	for (size_t i = 0; i < rcu->nr_files; i++)
-		nr += rcu->files[i].fd >= 0 && rcu->files[i].listed &&
+		nr += (rcu->files[i].fd >= 0 || rcu->files[i].lost) &&
 			rcu->files[i].owner == owner;
 	return nr;
+}
+
+/* Where ids are not everybody's all users that have none here look like one: none
+ * of them may be overlooked for what another does. */
+static bool
+is_crowd(uint32_t owner)
+{
+	return owner == STRATA_UNMAPPED_ID && !strata__os_ids_are_global();
 }
 
 /*
  * Could that be a segment of pins that its owner made? Nobody else can write to
  * those (pins_mode() in rcu.c); and where links are protected, to link a file of
  * another user to a name of the folder takes that one may write to it. So such a
- * link takes nothing of its owner's share.
+ * link takes nothing of its owner's share. What is mounted there is none.
  */
 static bool
-is_candidate(const struct strata__geometry *geometry, const struct stat *st)
+is_candidate(const struct strata__space *space, const struct stat *st)
 {
 	return S_ISREG(st->st_mode) && (st->st_mode & 0022) == 0 &&
-		strata__pins_are_followed(geometry, st);
+		st->st_dev == space->folder.id.device &&
+		strata__pins_are_followed(space->geometry, st);
 }
 
-/* The segment's descriptor; -1: vandalised or gone, not to be followed. One more
- * than its owner's share is not even opened: there may be thousands. */
+/* 1: there is a candidate; 0: there is none. */
+static int
+pins_file_look(struct strata__rcu *rcu, const char *name, struct stat *st)
+{
+	int folder = rcu->space->folder.fd;
+
+	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) == 0)
+		return is_candidate(rcu->space, st);
+	if (errno == ENOENT || strata__os_is_elsewhere(folder, name))
+		return 0;
+	return strata__fail_errno(errno,
+				  "cannot look at %s, so nothing can be "
+				  "reclaimed",
+				  name);
+}
+
+/* The segment's descriptor; -1: vandalised or gone, not to be followed. */
 static int
 pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 	       int *ret_fd)
 {
-	const struct strata__geometry *geometry = rcu->space->geometry;
-	int folder = rcu->space->folder.fd;
-	int fd;
+	int fd = openat(rcu->space->folder.fd, name,
+			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
 	*ret_fd = -1;
-	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) != 0)
-		return errno == ENOENT ? 0 : cannot_look(name, errno);
-	if (!is_candidate(geometry, st) ||
-	    nr_listed_of(rcu, st->st_uid) >= STRATA_PINS_FILES_PER_USER)
-		return 0;
-	fd = openat(folder, name,
-		    O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return is_our_fault(rcu, st, errno) ?
 			strata__pins_unreadable(st->st_uid, errno) :
 			0;
-	if (fstat(fd, st) != 0 || !is_candidate(geometry, st)) {
+	if (fstat(fd, st) != 0 || !is_candidate(rcu->space, st)) {
 		close(fd); /* another one by now */
 		return 0;
 	}
@@ -204,6 +212,95 @@ pins_file_find(struct strata__rcu *rcu, uint64_t inode)
 		    rcu->files[i].inode == inode)
 			return &rcu->files[i];
 	return NULL;
+}
+
+/**** who makes segments for sport ****/
+
+void
+strata__pins_tallies_begin(struct strata__rcu *rcu)
+{
+	rcu->nr_tallies = 0;
+	rcu->no_tally = false;
+}
+
+const struct strata__pins_tally *
+strata__pins_tally_of(const struct strata__rcu *rcu, uint32_t owner)
+{
+	for (size_t i = 0; i < rcu->nr_tallies; i++)
+		if (rcu->tallies[i].owner == owner)
+			return &rcu->tallies[i];
+	return NULL;
+}
+
+struct strata__pins_tally *
+strata__pins_tally(struct strata__rcu *rcu, uint32_t owner)
+{
+	const struct strata__pins_tally *tally =
+		strata__pins_tally_of(rcu, owner);
+	struct strata__pins_tally *tallies;
+
+	if (tally != NULL)
+		return &rcu->tallies[tally - rcu->tallies];
+	tallies = realloc(rcu->tallies,
+			  (rcu->nr_tallies + 1) * sizeof(*tallies));
+	if (tallies == NULL) {
+		rcu->no_tally = true;
+		return NULL;
+	}
+	rcu->tallies = tallies;
+	tallies[rcu->nr_tallies] =
+		(struct strata__pins_tally){.owner = owner};
+	return &tallies[rcu->nr_tallies++];
+}
+
+bool
+strata__pins_is_heard(uint32_t owner, unsigned times)
+{
+	return times <= STRATA_PINS_HEARD_MAX || is_crowd(owner);
+}
+
+static void
+news_add(struct strata__rcu *rcu, uint32_t owner)
+{
+	struct strata__pins_tally *tally = strata__pins_tally(rcu, owner);
+
+	if (tally == NULL || strata__pins_is_heard(owner, ++tally->news))
+		rcu->has_news = true;
+}
+
+/**** the table ****/
+
+static void
+pins_file_drop(struct strata__rcu *rcu, struct strata__pins_file *file)
+{
+	close(file->fd);
+	file->fd = -1;
+	news_add(rcu, file->owner);
+}
+
+/* Room in its owner's share, for one that has a name. What has none any more gives
+ * way: its readers are his own. 0: there is none. */
+static int
+pins_file_room(struct strata__rcu *rcu, uint32_t owner)
+{
+	if (nr_followed_of(rcu, owner) < STRATA_PINS_FILES_PER_USER)
+		return 1;
+	if (is_crowd(owner))
+		return strata__fail_errno(
+			EOVERFLOW,
+			"users that have no id here have more than %u pins "
+			"segments, so nothing can be reclaimed: write outside "
+			"of the user namespace",
+			STRATA_PINS_FILES_PER_USER);
+	for (size_t i = 0; i < rcu->nr_files; i++) {
+		struct strata__pins_file *file = &rcu->files[i];
+
+		if (file->fd < 0 || file->listed || file->owner != owner)
+			continue;
+		pins_file_drop(rcu, file);
+		return 1;
+	}
+	return 0;
 }
 
 /* A place in the table: places are not moved while anybody naps over them. */
@@ -222,37 +319,7 @@ pins_file_place(struct strata__rcu *rcu)
 	return &files[rcu->nr_files++];
 }
 
-/* Who makes segments for sport is not listened to for ever, as with handovers. */
-#define NEWS_MAX 64
-
-/* How often segments of that owner came or went in this scan: what the place of
- * any of them says. */
-static unsigned
-news_of(const struct strata__rcu *rcu, uint32_t owner)
-{
-	unsigned news = 0;
-
-	for (size_t i = 0; i < rcu->nr_files; i++)
-		if (rcu->files[i].owner == owner && rcu->files[i].news > news)
-			news = rcu->files[i].news;
-	return news;
-}
-
-static void
-news_add(struct strata__rcu *rcu, struct strata__pins_file *file)
-{
-	file->news = news_of(rcu, file->owner) + 1;
-	if (file->news <= NEWS_MAX)
-		rcu->has_news = true;
-}
-
-void
-strata__pins_news_forget(struct strata__rcu *rcu)
-{
-	for (size_t i = 0; i < rcu->nr_files; i++)
-		rcu->files[i].news = 0;
-}
-
+/* Opened again, or another name of one that is open. */
 static void
 pins_file_found(struct strata__rcu *rcu, struct strata__pins_file *file, int fd,
 		uint32_t owner)
@@ -264,6 +331,7 @@ pins_file_found(struct strata__rcu *rcu, struct strata__pins_file *file, int fd,
 	}
 	file->fd = fd;
 	file->owner = owner; /* the inode may be of a file that is new */
+	file->life = ++rcu->lives;
 	file->lost = false;
 	/* What was noted by the closed descriptor is nothing, or another's. Who
 	 * does that is this program: no tally. */
@@ -271,69 +339,63 @@ pins_file_found(struct strata__rcu *rcu, struct strata__pins_file *file, int fd,
 }
 
 static int
-pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
+pins_file_new(struct strata__rcu *rcu, const struct stat *st, int fd)
 {
 	struct strata__pins_file *file;
-	unsigned news;
+	int room = pins_file_room(rcu, st->st_uid);
+
+	if (room > 0 && (file = pins_file_place(rcu)) != NULL) {
+		*file = (struct strata__pins_file){ .fd = fd,
+						    .owner = st->st_uid,
+						    .inode = st->st_ino,
+						    .life = ++rcu->lives,
+						    .listed = true };
+		news_add(rcu, st->st_uid);
+		return 0;
+	}
+	close(fd);
+	return room > 0 ? strata__pins_unreadable(st->st_uid, ENOMEM) : room;
+}
+
+/* One more than its owner's share is not even opened: there may be thousands. */
+static int
+pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
+{
+	struct strata__pins_file *file = pins_file_find(rcu, inode);
 	struct stat st;
 	int fd, ret;
 
-	file = pins_file_find(rcu, inode);
-	if (file != NULL && !file->lost) {
-		file->listed = true;
+	if (file != NULL && !file->lost)
 		return 0;
-	}
+	ret = pins_file_look(rcu, name, &st);
+	if (ret > 0 && file == NULL)
+		ret = pins_file_room(rcu, st.st_uid);
+	if (ret <= 0)
+		return ret;
 	ret = pins_file_open(rcu, name, &st, &fd);
 	if (ret != 0 || fd < 0)
 		return ret;
 	/* The name may have been another's when it was listed. */
 	file = pins_file_find(rcu, st.st_ino);
-	if (file != NULL) {
-		pins_file_found(rcu, file, fd, st.st_uid);
-		return 0;
-	}
-	if (nr_listed_of(rcu, st.st_uid) >= STRATA_PINS_FILES_PER_USER) {
-		close(fd);
-		return 0;
-	}
-	news = news_of(rcu, st.st_uid);
-	file = pins_file_place(rcu);
-	if (file == NULL) {
-		close(fd);
-		return strata__pins_unreadable(st.st_uid, ENOMEM);
-	}
-	*file = (struct strata__pins_file){ .fd = fd,
-					    .owner = st.st_uid,
-					    .inode = st.st_ino,
-					    .listed = true,
-					    .news = news };
-	news_add(rcu, file);
+	if (file == NULL)
+		return pins_file_new(rcu, &st, fd);
+	pins_file_found(rcu, file, fd, st.st_uid);
 	return 0;
 }
 
-static void
-pins_file_drop(struct strata__rcu *rcu, struct strata__pins_file *file)
+static int
+pins_file_mark(struct strata__rcu *rcu, const char *name, uint64_t inode)
 {
-	close(file->fd);
-	file->fd = -1;
-	news_add(rcu, file);
+	struct strata__pins_file *file = pins_file_find(rcu, inode);
+
+	(void)name;
+	if (file != NULL)
+		file->listed = true;
+	return 0;
 }
 
-static unsigned
-nr_followed_of(const struct strata__rcu *rcu, uint32_t owner)
-{
-	unsigned nr = 0;
-
-	for (size_t i = 0; i < rcu->nr_files; i++)
-		nr += rcu->files[i].fd >= 0 && rcu->files[i].owner == owner;
-	return nr;
-}
-
-/*
- * A segment that lost its name is followed for as long as a reader lives in it.
- * Over his share an owner loses such ones: its readers are his own. Only behind
- * the list: before it nobody knows what has a name.
- */
+/* A segment that lost its name is followed for as long as a reader lives in
+ * it. */
 static void
 pins_files_weed(struct strata__rcu *rcu)
 {
@@ -345,48 +407,67 @@ pins_files_weed(struct strata__rcu *rcu)
 		/* Closed under us, and its name is gone, too. */
 		if (!file->listed)
 			file->lost = false;
-		if (file->fd < 0 || file->listed)
-			continue;
-		if (strata__os_is_locked(file->fd, 0, size) == 0 ||
-		    nr_followed_of(rcu, file->owner) >
-			    STRATA_PINS_FILES_PER_USER)
+		if (file->fd >= 0 && !file->listed &&
+		    strata__os_is_locked(file->fd, 0, size) == 0)
 			pins_file_drop(rcu, file);
 	}
 }
 
+/**** the listing ****/
+
 static int
-pins_list(struct strata__rcu *rcu)
+cannot_list(const struct strata__rcu *rcu, int err)
+{
+	return strata__fail_errno(err, "cannot list the readers in %s",
+				  rcu->space->folder.path);
+}
+
+static int
+pins_walk(struct strata__rcu *rcu, DIR *dir,
+	  int (*fn)(struct strata__rcu *rcu, const char *name, uint64_t inode))
 {
 	char pattern[STRATA_SEGMENT_NAME];
 	struct dirent *entry;
 	size_t length;
-	DIR *dir;
-	int fd, ret = 0;
+	int ret = 0;
 
 	strata__segment_name_pins(pattern, &rcu->space->id, 0, 0);
 	length = strlen(pattern) - strlen("0.0");
-	fd = openat(rcu->space->folder.fd, ".",
-		    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	rewinddir(dir);
+	while (errno = 0, ret == 0 && (entry = readdir(dir)) != NULL)
+		if (strncmp(entry->d_name, pattern, length) == 0 &&
+		    is_pins_name(entry->d_name + length))
+			ret = fn(rcu, entry->d_name, entry->d_ino);
+	return ret == 0 && errno != 0 ? cannot_list(rcu, errno) : ret;
+}
+
+/*
+ * First it is seen which of those that are followed have their names: before that
+ * nobody knows which may give way to others. Those that are gone are closed before
+ * others are opened, and also where these cannot be.
+ */
+static int
+pins_list(struct strata__rcu *rcu)
+{
+	int fd = openat(rcu->space->folder.fd, ".",
+			O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+	int ret;
+
 	if (dir == NULL) {
-		ret = strata__fail_errno(errno, "cannot list the readers in %s",
-					 rcu->space->folder.path);
+		ret = cannot_list(rcu, errno);
 		if (fd >= 0)
 			close(fd);
 		return ret;
 	}
 	for (size_t i = 0; i < rcu->nr_files; i++)
 		rcu->files[i].listed = false;
-	while (errno = 0, ret == 0 && (entry = readdir(dir)) != NULL)
-		if (strncmp(entry->d_name, pattern, length) == 0 &&
-		    is_pins_name(entry->d_name + length))
-			ret = pins_file_add(rcu, entry->d_name, entry->d_ino);
-	if (ret == 0 && errno != 0)
-		ret = strata__fail_errno(errno, "cannot list the readers in %s",
-					 rcu->space->folder.path);
-	closedir(dir);
-	if (ret == 0)
+	ret = pins_walk(rcu, dir, pins_file_mark);
+	if (ret == 0) {
 		pins_files_weed(rcu);
+		ret = pins_walk(rcu, dir, pins_file_add);
+	}
+	closedir(dir);
 	return ret;
 }
 

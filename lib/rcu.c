@@ -57,8 +57,10 @@ pins_files_close(struct strata__rcu *rcu)
 		if (rcu->files[i].fd >= 0)
 			close(rcu->files[i].fd);
 	free(rcu->files);
+	free(rcu->tallies);
 	rcu->files = NULL;
-	rcu->nr_files = 0;
+	rcu->tallies = NULL;
+	rcu->nr_files = rcu->nr_tallies = 0;
 }
 
 /* In a clone without fork handlers. */

@@ -32,11 +32,23 @@ struct strata__pins_file {
 	uint64_t inode;
 	bool listed; /* has its name still */
 	bool lost;   /* the program closed the descriptor: not known to be gone */
-	unsigned news; /* how often its owner's came and went in this scan */
+	uint64_t life; /* another one whenever it is opened */
 };
 
 /* Segments of one owner that are followed at most, unlinked ones included. */
 #define STRATA_PINS_FILES_PER_USER 16u
+
+/* What a user has done while a scan was at it. */
+struct strata__pins_tally {
+	uint32_t owner;
+	unsigned news;    /* segments that came or went */
+	unsigned changes; /* passes behind which a counter had changed */
+	bool has_changed; /* behind this pass */
+};
+
+/* So often a user is heard, of each of these: after that it is readers of his own
+ * that he harms. */
+#define STRATA_PINS_HEARD_MAX 64u
 
 struct strata__rcu {
 	struct strata__space *space;
@@ -52,6 +64,10 @@ struct strata__rcu {
 	pthread_mutex_t scan_mutex;
 	struct strata__pins_file *files;
 	size_t nr_files;
+	uint64_t lives; /* of files */
+	struct strata__pins_tally *tallies; /* of this scan */
+	size_t nr_tallies;
+	bool no_tally; /* some are missing */
 	int64_t listed_mtime_ns; /* of the folder at the last listing */
 	bool listing_settled;    /* the listing was made well after that time */
 	bool has_news;           /* a listing has found that one came or went */
@@ -60,10 +76,17 @@ struct strata__rcu {
 
 /* Brings rcu->files up to date, if the folder has changed. Under scan_mutex.
  * A file that came or went sets has_news, but for those of a user who goes on
- * with that: news_forget, at the beginning of a scan, listens to everybody again.
- * unreadable tells that the readers of a user cannot be looked at. */
+ * with that. unreadable tells that the readers of a user cannot be looked at. */
 int strata__pins_list(struct strata__rcu *rcu);
-void strata__pins_news_forget(struct strata__rcu *rcu);
+/* A scan begins with none. That of a user, or NULL: it is made for the other; NULL
+ * there: no memory for it, and no_tally is set. Is what a user does for the n-th
+ * time in a scan to be heard? */
+void strata__pins_tallies_begin(struct strata__rcu *rcu);
+const struct strata__pins_tally *
+strata__pins_tally_of(const struct strata__rcu *rcu, uint32_t owner);
+struct strata__pins_tally *strata__pins_tally(struct strata__rcu *rcu,
+					      uint32_t owner);
+bool strata__pins_is_heard(uint32_t owner, unsigned times);
 int strata__pins_unreadable(uint32_t owner, int err);
 /* Notes which descriptors the program has closed; is any lost now? */
 bool strata__pins_mend(struct strata__rcu *rcu);
@@ -129,14 +152,9 @@ struct strata__pin {
  * after the heavy fence. Good for candidates that were fixed before it, and for
  * no others. Holds scan_mutex until done. */
 struct strata__scan_file {
-	uint64_t inode;	    /* 0: nothing was followed there */
+	uint64_t life;	    /* 0: nothing was followed there */
 	uint64_t handovers; /* the counter, as the scan began */
 	uint64_t asked_ns;  /* spent on asking who lives */
-	uint32_t owner;
-	/* Passes of this scan behind which a counter of that owner's had
-	 * changed: of any of his segments. */
-	unsigned changes;
-	bool has_changed; /* behind this pass */
 };
 
 struct strata__scan {

@@ -42,6 +42,16 @@ scan_add(struct strata__scan *scan, const struct strata__pin *pin)
 /* Asking takes long where an owner has put thousands of locks on his segment. */
 #define ASKING_MAX_NS (UINT64_C(5) * 1000 * 1000)
 
+/* In a pass of this scan that was. */
+static bool
+has_handed_over(const struct strata__scan *scan, uint32_t owner)
+{
+	const struct strata__pins_tally *tally =
+		strata__pins_tally_of(scan->rcu, owner);
+
+	return scan->rcu->no_tally || (tally != NULL && tally->changes != 0);
+}
+
 /*
  * Bytes of a segment in which there are slots of the living. Slots are given
  * from the first one on, and a segment has room for many: so it is small. Who
@@ -59,7 +69,7 @@ scan_extent(struct strata__scan *scan, uint32_t file)
 	int fd = scan->rcu->files[file].fd;
 	uint64_t begin;
 
-	if (fd < 0 || file >= scan->nr_files || scan->files[file].changes != 0)
+	if (fd < 0 || has_handed_over(scan, scan->rcu->files[file].owner))
 		return size;
 	begin = strata__os_monotonic_ns();
 	while (end < size && strata__os_is_locked(fd, end, size - end) != 0) {
@@ -226,9 +236,9 @@ handovers_of(const struct strata__pins_file *file)
 
 /* 0: nothing is followed there. */
 static uint64_t
-inode_of(const struct strata__pins_file *file)
+life_of(const struct strata__pins_file *file)
 {
-	return file->fd >= 0 || file->lost ? file->inode : 0;
+	return file->fd >= 0 || file->lost ? file->life : 0;
 }
 
 /* Was anything handed over in the segment of that place since it was noted; or
@@ -238,21 +248,8 @@ has_changed(const struct strata__scan *scan, size_t i)
 {
 	const struct strata__pins_file *file = &scan->rcu->files[i];
 
-	return inode_of(file) != scan->files[i].inode ||
+	return life_of(file) != scan->files[i].life ||
 	       handovers_of(file) != scan->files[i].handovers;
-}
-
-/* What any of his places says. */
-static unsigned
-changes_of(const struct strata__scan *scan, uint32_t owner)
-{
-	unsigned changes = 0;
-
-	for (size_t i = 0; i < scan->nr_files; i++)
-		if (scan->files[i].owner == owner &&
-		    scan->files[i].changes > changes)
-			changes = scan->files[i].changes;
-	return changes;
 }
 
 static int
@@ -268,15 +265,8 @@ handovers_note(struct strata__scan *scan)
 	for (; scan->nr_files < nr; scan->nr_files++)
 		files[scan->nr_files] = (struct strata__scan_file){ 0 };
 	for (size_t i = 0; i < nr; i++) {
-		const struct strata__pins_file *file = &scan->rcu->files[i];
-
-		/* A place that is another's now has none of the tally of whose
-		 * it was. */
-		if (files[i].owner != file->owner || files[i].inode == 0)
-			files[i].changes = changes_of(scan, file->owner);
-		files[i].owner = file->owner;
-		files[i].inode = inode_of(file);
-		files[i].handovers = handovers_of(file);
+		files[i].life = life_of(&scan->rcu->files[i]);
+		files[i].handovers = handovers_of(&scan->rcu->files[i]);
 	}
 	/* Letter K: the pins are read after. */
 	strata__fence_acquire();
@@ -320,22 +310,6 @@ files_note(struct strata__scan *scan)
 	return ret;
 }
 
-/* Who raises the counter for sport is not listened to for ever: it is readers of
- * his own that he harms. */
-#define CHANGES_MAX 64
-
-/* One more pass behind which something of that owner's had changed. */
-static unsigned
-changes_add(struct strata__scan *scan, uint32_t owner)
-{
-	unsigned changes = changes_of(scan, owner) + 1;
-
-	for (size_t i = 0; i < scan->nr_files; i++)
-		if (scan->files[i].owner == owner)
-			scan->files[i].changes = changes;
-	return changes;
-}
-
 /* Did somebody hand over sections since the notes: any, or this owner? Without a
  * bound, and where the answer cannot be had it is yes. */
 static bool
@@ -351,29 +325,34 @@ anybody_handed_over(struct strata__scan *scan)
 	return strata__pins_mend(scan->rcu) || changed;
 }
 
+/* Once for an owner and pass. */
 static bool
-is_first_of_owner(const struct strata__scan *scan, size_t i)
+changes_add(struct strata__scan *scan, uint32_t owner)
 {
-	for (size_t j = 0; j < i; j++)
-		if (scan->files[j].has_changed &&
-		    scan->files[j].owner == scan->files[i].owner)
-			return false;
-	return true;
+	struct strata__pins_tally *tally = strata__pins_tally(scan->rcu, owner);
+
+	if (tally == NULL)
+		return true;
+	if (!tally->has_changed)
+		tally->changes++;
+	tally->has_changed = true;
+	return strata__pins_is_heard(owner, tally->changes);
 }
 
-/* Did anybody who is listened to? Each owner counts once in a pass. */
+/* Did anybody who is heard? */
 static bool
 handovers_changed(struct strata__scan *scan)
 {
+	struct strata__rcu *rcu = scan->rcu;
 	bool changed = false;
 
+	for (size_t i = 0; i < rcu->nr_tallies; i++)
+		rcu->tallies[i].has_changed = false;
 	/* Letter K: what was read is before this look. */
 	strata__fence_acquire();
 	for (size_t i = 0; i < scan->nr_files; i++)
-		scan->files[i].has_changed = has_changed(scan, i);
-	for (size_t i = 0; i < scan->nr_files; i++)
-		if (scan->files[i].has_changed && is_first_of_owner(scan, i) &&
-		    changes_add(scan, scan->files[i].owner) <= CHANGES_MAX)
+		if (has_changed(scan, i) &&
+		    changes_add(scan, rcu->files[i].owner))
 			changed = true;
 	return changed;
 }
@@ -446,7 +425,7 @@ scan_read(struct strata__scan *scan)
 {
 	int ret;
 
-	strata__pins_news_forget(scan->rcu);
+	strata__pins_tallies_begin(scan->rcu);
 	do
 		ret = scan_pass(scan);
 	while (ret == 0 &&
@@ -514,7 +493,7 @@ ask_if_alive(struct strata__scan *scan, const struct strata__pin *pin)
 		&scan->files[pin->file] :
 		NULL;
 	uint64_t begin;
-	bool locked;
+	bool alive;
 
 	if (file->inode != pin->inode || (file->fd < 0 && !file->lost))
 		return false; /* no reader lived in it */
@@ -524,12 +503,13 @@ ask_if_alive(struct strata__scan *scan, const struct strata__pin *pin)
 		return true;
 	STRATA_TESTPOINT("scan.asking");
 	begin = strata__os_monotonic_ns();
-	locked = slot_is_locked(file, pin->slot);
+	/* Last: was it the segment that said so, and were it the counters? */
+	alive = slot_is_locked(file, pin->slot) ||
+		owner_handed_over(scan, file->owner) ||
+		strata__pins_mend(scan->rcu);
 	if (mine != NULL)
 		mine->asked_ns += strata__os_monotonic_ns() - begin;
-	/* Last: was it the segment that said so, and were it the counters? */
-	return locked || owner_handed_over(scan, file->owner) ||
-	       strata__pins_mend(scan->rcu);
+	return alive;
 }
 
 /* First the pin was read, now the kernel is asked: so a pin that is ignored was
@@ -769,9 +749,13 @@ strata__rcu_synchronize(struct strata__rcu *rcu, int64_t timeout_ns)
 		UINT64_MAX :
 		strata__os_monotonic_ns() + (uint64_t)timeout_ns;
 	bool again = !STRATA_BROKEN(STRATA_NO_GRACE);
+	unsigned round = 0;
 	int ret = 0;
 
 	while (ret == 0 && again) {
+		if (round != 0)
+			nap(round - 1);
+		round++;
 		ret = synchronize_once(rcu, deadline, &again);
 		if (ret == 0 && again && strata__os_monotonic_ns() >= deadline)
 			ret = strata__fail(STRATA_ETIMEDOUT,

@@ -27,7 +27,7 @@ functions='aligned_alloc bcmp calloc free malloc memchr memcmp memcpy memmove
 # Of POSIX: files.
 functions="$functions chmod chown close closedir faccessat fchmod fchown
 	fdopendir fnmatch fstat fstatat mkdir open openat read readdir realpath
-	renameat rmdir stat unlink unlinkat"
+	renameat rewinddir rmdir stat unlink unlinkat"
 # Of POSIX: who and when, threads, strings.
 functions="$functions getegid geteuid getgrnam_r getpid nanosleep sched_yield
 	sigfillset pthread_atfork pthread_cond_broadcast pthread_cond_destroy
