@@ -271,10 +271,12 @@ struct output {
 	const struct tool_args *args;
 	const char *path; /**< NULL: stdout */
 	FILE *file;       /**< to be written to */
+	char *target;     /**< the file that it replaces; NULL: none */
 	char *temporary;  /**< its path; NULL when it has none */
 };
 
-/** @param path NULL: stdout. @return tool_status; then commit or abort */
+/** @param path NULL: stdout. What is there and is no file, such as a device, is
+ * written into. @return tool_status; then commit or abort */
 int output_open(const struct tool_args *args, const char *path,
 		struct output *output);
 /** Puts it in its place; aborts when that fails. @return tool_status */
