@@ -57,6 +57,68 @@ fi
 good dump "$store" --output=/dev/stdout --quiet
 prints '^{$'
 
-good destroy "$store" --quiet
+#
+# what stdout does not take: of a full device it is said, of a pipe that nobody
+# reads any more it is known; also of what is longer than the buffer, or printed
+# line by line
+#
+i=0
+while test "$i" -lt 60; do
+	i=$((i + 1))
+	good create "$(printf 'a-name-that-fills-%046d' "$i")" --limit=8M \
+		--quiet
+done
+i=0
+while test "$i" -lt 40; do
+	i=$((i + 1))
+	"$STRATA" put "$store" "$i/0" "$work/kept" --quiet
+	"$STRATA" describe "$store" "$i" --quiet \
+		--name="$(printf 'a name that fills, too %0100d' "$i")"
+done
+
+# onto_full COMMAND...: nor may a part of it have been enough.
+onto_full() {
+	test -c /dev/full || return 0
+	refused_by 'output cannot be written: No space left on device' \
+		sh -c '"$@" >/dev/full' sh "$@"
+}
+
+# onto_closed COMMAND...: into a fifo whose reader has left.
+onto_closed() {
+	try sh -c 'exec 4<>"$0" 5>"$0" 4<&-; exec "$@" >&5' \
+		"$work/fifo" "$@"
+	test "$status" -eq 1 || fail "$tried: exit code $status, not 1"
+	test ! -s "$err" || fail "$tried: something on stderr"
+}
+
+# neither ARGUMENT...: with each way of buffering.
+neither() {
+	onto_full "$STRATA" "$@"
+	onto_closed "$STRATA" "$@"
+	test -n "$buffered" || return 0
+	onto_full stdbuf -oL "$STRATA" "$@"
+	onto_closed stdbuf -oL "$STRATA" "$@"
+}
+
+# Sanitizers do not let stdbuf in, and it is of no other machine.
+buffered=
+if stdbuf -oL "$STRATA" --version >"$out" 2>"$err" && test ! -s "$err"; then
+	buffered=yes
+fi
+neither dump "$store"
+neither metrics
+neither list
+neither list --json
+neither ls "$store"
+neither ls "$store" --json
+neither help
+neither help watch
+neither --version
+neither describe "$store" 1 --name=other
+
+"$STRATA" list --json | sed -n 's/^ *"name": "\(.*\)",*$/\1/p' >"$work/stores"
+while read -r name; do
+	good destroy "$name" --quiet
+done <"$work/stores"
 test -z "$(ls "$shm")" || fail "left behind: $(ls "$shm")"
 echo "$nr_checks commands"

@@ -149,7 +149,7 @@ line_print(const struct watch *watch, const char *line)
 			(json_int_t)(watch->look.version - watch->first + 1 -
 				     watch->writers.known)));
 	clean = text_clean(line);
-	puts(clean);
+	print("%s\n", clean);
 	free(clean);
 	return line_print_now();
 }

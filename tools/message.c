@@ -27,7 +27,8 @@ print_line(FILE *out, const char *prefix, const char *format, va_list values)
 		return;
 	clean = text_clean(raw);
 	progress_clear();
-	fprintf(out, "%s%s\n", prefix, clean);
+	if (fprintf(out, "%s%s\n", prefix, clean) < 0 && out == stdout)
+		print_errno = errno;
 	free(clean);
 	free(raw);
 }

@@ -106,7 +106,8 @@ copy(FILE *from, FILE *to)
 static int
 to_stdout(struct output *output)
 {
-	(void)copy(output->file, stdout);
+	if (!copy(output->file, stdout))
+		print_errno = errno;
 	if (ferror(output->file))
 		return output_failed(output, "cannot read it back");
 	output_abort(output);

@@ -11,6 +11,33 @@
 
 #include "tool.h"
 
+/**** stdout ****/
+
+int print_errno;
+
+void
+print(const char *format, ...)
+{
+	va_list values;
+
+	va_start(values, format);
+	if (vprintf(format, values) < 0)
+		print_errno = errno;
+	va_end(values);
+}
+
+int
+line_print_now(void)
+{
+	if (fflush(stdout) != 0)
+		print_errno = errno;
+	/*
+	 * Of what is line-buffered, or longer than the buffer, printing itself
+	 * has failed. It is dropped then, and flushing nothing succeeds.
+	 */
+	return ferror(stdout) ? TOOL_REFUSED : TOOL_DONE;
+}
+
 /**** sizes and times ****/
 
 uint64_t
@@ -257,12 +284,12 @@ cell_print(const struct table *table, const size_t *widths, size_t column,
 
 	*blanks += right ? padding : 0;
 	if (*text != '\0') {
-		printf("%*s%s", (int)*blanks, "", text);
+		print("%*s%s", (int)*blanks, "", text);
 		*blanks = 0;
 	}
 	*blanks += (right ? 0 : padding) + 2;
 	if (column + 1 == table->nr_columns) {
-		putchar('\n');
+		print("\n");
 		*blanks = 0;
 	}
 }
@@ -335,49 +362,42 @@ reals_are_short(json_t *value)
 	return true;
 }
 
+/* Jansson's own printing has things to free before it is back. */
+static int
+bytes_print(const char *bytes, size_t size, void *arg)
+{
+	(void)arg;
+	if (fwrite(bytes, 1, size, stdout) == size)
+		return 0;
+	print_errno = errno;
+	return -1;
+}
+
 /*
  * Jansson's 17 digits print 0.8 as 0.80000000000000004; 15 print it as it was
  * given, and are taken when nothing is lost.
  */
-int
-json_print(json_t *object)
+static void
+object_print(json_t *object, size_t flags)
 {
 	size_t digits = reals_are_short(object) ? 15 : 17;
 
-	json_dumpf(object, stdout,
-		   JSON_INDENT(2) | JSON_REAL_PRECISION(digits));
-	putchar('\n');
+	json_dump_callback(object, bytes_print, NULL,
+			   flags | JSON_REAL_PRECISION(digits));
+	print("\n");
 	json_decref(object);
-	return TOOL_DONE;
 }
 
-int print_errno;
-
 int
-line_print_now(void)
+json_print(json_t *object)
 {
-	/*
-	 * Of what is line-buffered, or longer than the buffer, printing itself
-	 * has failed. It is dropped then, and flushing nothing succeeds.
-	 */
-	int error = errno;
-
-	if (fflush(stdout) != 0)
-		error = errno;
-	else if (!ferror(stdout))
-		return TOOL_DONE;
-	print_errno = error;
-	return TOOL_REFUSED;
+	object_print(object, JSON_INDENT(2));
+	return TOOL_DONE;
 }
 
 int
 json_print_line(json_t *object)
 {
-	size_t digits = reals_are_short(object) ? 15 : 17;
-
-	json_dumpf(object, stdout,
-		   JSON_COMPACT | JSON_REAL_PRECISION(digits));
-	putchar('\n');
-	json_decref(object);
+	object_print(object, JSON_COMPACT);
 	return line_print_now();
 }

@@ -22,8 +22,8 @@ synopsis_print(const struct tool_command *command)
 
 	for (;;) {
 		length = strcspn(line, "\n");
-		printf("%sstrata %s%s%.*s [OPTION]...\n", lead, command->name,
-		       length > 0 ? " " : "", (int)length, line);
+		print("%sstrata %s%s%.*s [OPTION]...\n", lead, command->name,
+		      length > 0 ? " " : "", (int)length, line);
 		if (line[length] == '\0')
 			return;
 		line += length + 1;
@@ -49,14 +49,14 @@ options_print(const struct tool_command *command)
 	const struct tool_option *option;
 	size_t i;
 
-	printf("\nOptions:\n");
+	print("\nOptions:\n");
 	for (i = 0; (option = command_option(command, i)) != NULL; i++) {
 		char *text = option_text(option);
 
 		if (strlen(text) <= 25)
-			printf("  %-25s  %s\n", text, option->help);
+			print("  %-25s  %s\n", text, option->help);
 		else
-			printf("  %s\n  %-25s  %s\n", text, "", option->help);
+			print("  %s\n  %-25s  %s\n", text, "", option->help);
 		free(text);
 	}
 }
@@ -67,10 +67,10 @@ example_print(const struct tool_command *command)
 	const char *line = command->example;
 	size_t length;
 
-	printf("\nExample:\n");
+	print("\nExample:\n");
 	for (;;) {
 		length = strcspn(line, "\n");
-		printf("  %.*s\n", (int)length, line);
+		print("  %.*s\n", (int)length, line);
 		if (line[length] == '\0')
 			return;
 		line += length + 1;
@@ -81,9 +81,9 @@ static int
 command_help(const struct tool_command *command)
 {
 	synopsis_print(command);
-	printf("\nTo %s.\n", command->summary);
+	print("\nTo %s.\n", command->summary);
 	if (command->details != NULL)
-		printf("%s\n", command->details);
+		print("%s\n", command->details);
 	options_print(command);
 	example_print(command);
 	return TOOL_DONE;
@@ -94,27 +94,27 @@ help_all(void)
 {
 	const struct tool_command *command;
 
-	printf("Usage: strata COMMAND [OPERAND|OPTION]...\n"
-	       "\n"
-	       "Looks after Strata stores: shared memory in which many "
-	       "processes read layers\n"
-	       "in place while others change them.\n"
-	       "\n"
-	       "Commands:\n");
+	print("Usage: strata COMMAND [OPERAND|OPTION]...\n"
+	      "\n"
+	      "Looks after Strata stores: shared memory in which many "
+	      "processes read layers\n"
+	      "in place while others change them.\n"
+	      "\n"
+	      "Commands:\n");
 	for (command = tool_commands; command->name != NULL; command++)
-		printf("  %-12s %s\n", command->name, command->summary);
-	printf("  %-12s %s\n", "help", "tell how a command is used");
-	printf("\n"
-	       "DIM is a number from 1 to %u (7 or D07), LAYER one from 0 to "
-	       "%u.\n"
-	       "A SIZE may end in K, M or G. Where a FILE is read, - is "
-	       "stdin.\n"
-	       "Exit codes: 0 done, 1 refused (stderr says why), 2 wrong "
-	       "usage.\n"
-	       "\n"
-	       "Example:\n"
-	       "  strata create core --limit=400M && strata load core core.d\n",
-	       STRATA_DIMENSION_MAX, STRATA_LAYER_MAX);
+		print("  %-12s %s\n", command->name, command->summary);
+	print("  %-12s %s\n", "help", "tell how a command is used");
+	print("\n"
+	      "DIM is a number from 1 to %u (7 or D07), LAYER one from 0 to "
+	      "%u.\n"
+	      "A SIZE may end in K, M or G. Where a FILE is read, - is "
+	      "stdin.\n"
+	      "Exit codes: 0 done, 1 refused (stderr says why), 2 wrong "
+	      "usage.\n"
+	      "\n"
+	      "Example:\n"
+	      "  strata create core --limit=400M && strata load core core.d\n",
+	      STRATA_DIMENSION_MAX, STRATA_LAYER_MAX);
 	return TOOL_DONE;
 }
 
@@ -202,7 +202,7 @@ dispatch(int argc, char **argv)
 	if (strcmp(argv[1], "help") == 0)
 		return help(argc > 2 ? argv[2] : NULL);
 	if (strcmp(argv[1], "--version") == 0) {
-		printf("strata %s\n", strata_version_string());
+		print("strata %s\n", strata_version_string());
 		return TOOL_DONE;
 	}
 	command = command_find(argv[1]);

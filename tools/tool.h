@@ -200,6 +200,15 @@ char *x_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /**** output: print.c ****/
 
+/** Why something could not be printed on stdout, or 0: stdio tells that only once,
+ * and main() is to tell it. print(), and all below, note it. */
+extern int print_errno;
+/** printf() that does. */
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/** What was printed is to be read now. @return TOOL_REFUSED when it cannot be
+ * written. */
+int line_print_now(void);
+
 /** "12.4 MiB" and the like; a static buffer per call in one expression. */
 #define SIZE_TEXT(bytes) size_text((bytes), (char[24]){0})
 const char *size_text(uint64_t bytes, char buffer[24]);
@@ -255,12 +264,6 @@ json_t *json_text(const char *text);
 json_t *json_number(double value);
 /** Prints the object with a line feed and frees it. @return TOOL_DONE. */
 int json_print(json_t *object);
-/** What was printed just before is to be read now; the errno of printing is to be
- * there still. @return TOOL_REFUSED when it cannot be written; print_errno says
- * why, since stdio tells that only once. */
-int line_print_now(void);
-extern int print_errno;
-
 /** The same on one line, at once. @return TOOL_REFUSED when it cannot be written,
  * which main() will tell. */
 int json_print_line(json_t *object);
