@@ -116,22 +116,25 @@ grep -q "note: version 11: the command left with 3$" "$err" ||
 #
 mkfifo "$work/pipe"
 
-# seen_enough VERSION COMMAND...: run by that command. What is run for nobody ends
-# the watching, which would go on for ever.
+# seen_enough PATTERN COMMAND...: run by that command, with $options; it begins with
+# a line that matches. What is run for nobody ends the watching, which would go on
+# for ever.
+options=
 seen_enough() {
-	version=$1
+	pattern=$1
 	shift
 	(
 		trap '' PIPE
 		status=0
-		"$@" "$STRATA" watch "$store" --count=9 \
+		# shellcheck disable=SC2086 # none, or one
+		"$@" "$STRATA" watch "$store" --count=9 $options \
 			--exec="echo run >'$work/run'; kill \$PPID" \
 			>"$work/pipe" 2>"$work/complaint" || status=$?
 		echo "$status" >"$work/status"
 	) &
 	watcher=$!
 	head -n 1 "$work/pipe" >"$out"
-	prints "^$store: watched from version $version on$"
+	prints "$pattern"
 	good put "$store" 7/3 "$work/content"
 	wait "$watcher"
 	test ! -e "$work/run" || fail "$*: a command was run for nobody"
@@ -140,18 +143,21 @@ seen_enough() {
 	test "$(cat "$work/status")" -eq 1 ||
 		fail "$*: not all was written, and it left with 0"
 }
-seen_enough 13 env
+seen_enough "^$store: watched from version 13 on$" env
+options=--json
+seen_enough '"event":"begin",.*"version":14}' env
+options=
 
 #
 # as JSON, an object a line; the end of the store
 #
 watch_begin --json
 "$json_check" "$out" || fail 'no JSON'
-prints '"event":"begin",.*"version":14}'
+prints '"event":"begin",.*"version":15}'
 did put "$store" 1/5 "$work/hello"
 next
 "$json_check" "$out" || fail 'no JSON'
-prints '"first":15,"version":15,'
+prints '"first":16,"version":16,'
 prints '"id":1,.*"change":"changed","state":"proto",.*"put":{"count":1,"bytes":6,"first":\[5\]}'
 prints "\"pid\":$did,.*\"versions\":1}\],\"unknown\":0}"
 did destroy "$store"
@@ -183,9 +189,13 @@ fi
 #
 if stdbuf -oL "$STRATA" --version >"$out" 2>"$err" && test ! -s "$err"; then
 	good create "$store" --quiet
-	seen_enough 1 stdbuf -oL
+	seen_enough "^$store: watched from version 1 on$" stdbuf -oL
 	test ! -c /dev/full || refused_by 'No space left on device' sh -c \
 		"stdbuf -oL '$STRATA' watch '$store' >/dev/full"
+	options=--json
+	seen_enough '"event":"begin",.*"version":2}' stdbuf -oL
+	test ! -c /dev/full || refused_by 'No space left on device' sh -c \
+		"stdbuf -oL '$STRATA' watch '$store' --json >/dev/full"
 	good destroy "$store" --quiet
 fi
 
