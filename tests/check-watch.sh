@@ -184,6 +184,39 @@ if have_nobody; then
 fi
 
 #
+# more than the system gives to a command: it is run without; the next has all
+#
+awk 'BEGIN {
+	printf "{\"layers\": [], \"dimensions\": ["
+	for (i = 1001; i <= 1900; i++)
+		printf "%s{\"id\": %d, \"name\": \"%0127d\"," \
+			"\"frequency_min\": 0, \"frequency_max\": 1}",
+			(i > 1001 ? "," : ""), i, i
+	print "]}"
+}' >"$work/many.json"
+good pack "$work/many.json" "$work/many" --quiet
+good create "$store" --quiet
+good load "$store" "$work/many"/* --quiet
+# shellcheck disable=SC2016 # of the command
+watch_begin --count=2 --exec='
+	echo "[${STRATA_CUT-}] [${STRATA_LINE+a line}] [$STRATA_DIMENSIONS]"'
+# shellcheck disable=SC2046 # a list
+did rm "$store" $(awk 'BEGIN { for (i = 1001; i <= 1900; i++) print i }')
+next
+prints 'version 902: dimension 1001 .*; dimension 1900 .* removed: '
+did put "$store" 1/0 "$work/hello"
+next
+# Elsewhere pages, and with them what is given, are larger.
+test "$(getconf PAGESIZE)" -gt 4096 || prints '^\[1\] \[\] '
+prints '\[1001 1002 .* 1900\]$'
+next
+next
+prints '^\[\] \[a line\] \[1\]$'
+watch_end 0
+test ! -s "$err" || fail "$tried: something on stderr"
+good destroy "$store" --quiet
+
+#
 # line by line, printing fails, and flushing does not: nobody reads, or the disk
 # is full; sanitizers do not let stdbuf in, and it is of no other machine
 #

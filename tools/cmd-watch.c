@@ -191,6 +191,7 @@ variables_set(const struct watch *watch, const char *line)
 	variable_set("STRATA_DIMENSIONS", dimensions_text(&watch->changes));
 	variable_set("STRATA_BY", writers_text(&watch->writers));
 	variable_set("STRATA_LINE", text_clean(line));
+	unsetenv("STRATA_CUT");
 }
 
 /* As the tool was started: it ignores SIGPIPE, which others need. And stdin is
@@ -220,6 +221,26 @@ command_start(const char *command, pid_t *ret_pid)
 	return err;
 }
 
+/*
+ * The system bounds what a command is given: what is too long is left out,
+ * rather than the command. @return an errno, or 0
+ */
+static int
+command_start_cut(const char *command, pid_t *ret_pid)
+{
+	static const char *const longest[] = {"STRATA_LINE",
+					      "STRATA_DIMENSIONS"};
+	int err = command_start(command, ret_pid);
+	size_t i;
+
+	for (i = 0; err == E2BIG && i < 2; i++) {
+		unsetenv(longest[i]);
+		variable_set("STRATA_CUT", x_dup("1"));
+		err = command_start(command, ret_pid);
+	}
+	return err;
+}
+
 /* A command that fails ends nothing: the next version may suit it. */
 static void
 command_run(const struct watch *watch, const char *command, const char *line)
@@ -229,7 +250,7 @@ command_run(const struct watch *watch, const char *command, const char *line)
 	pid_t pid;
 
 	variables_set(watch, line);
-	err = command_start(command, &pid);
+	err = command_start_cut(command, &pid);
 	if (err != 0) {
 		message_note(args, watch->view.name,
 			     "the command cannot be started: %s",

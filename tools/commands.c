@@ -357,7 +357,10 @@ const struct tool_command tool_commands[] = {
 			   "STRATA_STORE, STRATA_FIRST, STRATA_VERSION, "
 			   "STRATA_DIMENSIONS and STRATA_BY;\n"
 			   "what is committed meanwhile is told when it is "
-			   "done.",
+			   "done. What is too long\n"
+			   "for the system, first the line, then the "
+			   "dimensions, is left out, and STRATA_CUT\n"
+			   "is 1.",
 		.example = "strata watch core\n"
 			   "strata watch core --exec='strata metrics "
 			   "--textfile=core.prom'",
