@@ -233,6 +233,8 @@ if stdbuf -oL "$STRATA" --version >"$out" 2>"$err" && test ! -s "$err"; then
 fi
 
 refused "no store" watch "$store"
+good help watch
+prints '--count=N .*0: never'
 misused '--count' watch "$store" --count=none
 test -z "$(ls "$shm")" || fail "left behind: $(ls "$shm")"
 echo "$nr_checks command lines, and what was watched"

@@ -98,7 +98,7 @@ static const struct tool_option top_options[] = {
 
 static const struct tool_option watch_options[] = {
 	{KEY_EXEC, "exec", "COMMAND", "run it by the shell after each line"},
-	{KEY_COUNT, "count", "N", "leave after so many lines"},
+	{KEY_COUNT, "count", "N", "leave after so many lines; 0: never"},
 	{0, NULL, NULL, NULL},
 };
 
