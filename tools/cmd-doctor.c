@@ -44,10 +44,10 @@ findings_print(const struct doctor *doctor)
 	for (size_t i = 0; i < doctor->nr_findings; i++) {
 		const struct finding *finding = &doctor->findings[i];
 
-		printf("%-8s  %s: %s\n", level_text(finding->level),
+		print("%-8s  %s: %s\n", level_text(finding->level),
 		       finding->subject, finding->text);
 		if (finding->mend != NULL)
-			printf("%-8s    mend: %s\n", "", finding->mend);
+			print("%-8s    mend: %s\n", "", finding->mend);
 	}
 	return TOOL_DONE;
 }

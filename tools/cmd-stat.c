@@ -43,13 +43,13 @@ percent(uint64_t part, uint64_t whole)
 void
 summary_print(const struct strata_stats *stats, uint64_t time_ns)
 {
-	printf("Memory State Dump @ %s\n", TIME_TEXT(time_ns));
-	printf("Regions: %llu | Layers: %llu | Pools: %u\n",
+	print("Memory State Dump @ %s\n", TIME_TEXT(time_ns));
+	print("Regions: %llu | Layers: %llu | Pools: %u\n",
 	       (unsigned long long)stats->nr_regions,
 	       (unsigned long long)stats->nr_layers, stats->nr_pools);
-	printf("Memory: %llu/%llu MB (%.1f%%)\n", megabytes(stats->reserved),
+	print("Memory: %llu/%llu MB (%.1f%%)\n", megabytes(stats->reserved),
 	       megabytes(stats->limit), percent(stats->reserved, stats->limit));
-	printf("Allocations: %llu | Failures: %llu | Peak Readers: %llu\n",
+	print("Allocations: %llu | Failures: %llu | Peak Readers: %llu\n",
 	       (unsigned long long)stats->allocations,
 	       (unsigned long long)stats->failures,
 	       (unsigned long long)stats->peak_readers);
@@ -345,10 +345,10 @@ wrap(const char *text, int indent)
 			end--;
 		if (end == 0)
 			break;
-		printf("%.*s\n%*s", (int)end, text, indent, "");
+		print("%.*s\n%*s", (int)end, text, indent, "");
 		text += end + 1;
 	}
-	puts(text);
+	print("%s\n", text);
 }
 
 static void
@@ -357,7 +357,7 @@ figures_explain(const struct figure *figures, const char *prefix)
 	for (; figures->key != NULL; figures++) {
 		char *key = x_format("%s%s", prefix, figures->key);
 
-		printf("%-25s  ", key);
+		print("%-25s  ", key);
 		wrap(figures->meaning, 27);
 		free(key);
 	}

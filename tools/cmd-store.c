@@ -253,16 +253,16 @@ static void
 orphans_print(const struct orphans *orphans)
 {
 	if (orphans->nr != 0)
-		printf("\n");
+		print("\n");
 	for (size_t i = 0; i < orphans->nr; i++) {
 		const struct strata_orphan *o = &orphans->list[i];
 		char *why = text_clean(o->why);
 
 		if (o->status == 0)
-			printf("strata-%s-*: %s, %s; `strata gc` removes it\n",
+			print("strata-%s-*: %s, %s; `strata gc` removes it\n",
 			       o->id, why, SIZE_TEXT(o->bytes));
 		else
-			printf("strata-%s-*: no store; %s\n", o->id, why);
+			print("strata-%s-*: no store; %s\n", o->id, why);
 		free(why);
 	}
 }

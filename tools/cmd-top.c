@@ -153,7 +153,7 @@ top_once(struct looker *looker, const struct top_view *view)
 		top_page_make(&page, 80, 24, looker->args->operands[0], &model,
 			      view);
 		for (size_t i = 0; i + 1 < page.nr; i++)
-			puts(page.lines[i]);
+			print("%s\n", page.lines[i]);
 		top_page_fini(&page);
 	}
 	top_fini(&model);
