@@ -73,6 +73,16 @@ if test "$(id -u)" -eq 0; then
 	echo 'RemoveIPC=yes' >"$root/etc/systemd/logind.conf.d/50-local.conf"
 	try "$STRATA" doctor
 	prints "^warning  *RemoveIPC: the store 'whole'"
+	chown 600 "$shm/strata.whole"
+	try "$STRATA" doctor
+	prints '^ok  *RemoveIPC: .*all stores are of system users'
+	for blanks in ' ' '   ' "$(printf '\t\t')"; do
+		printf '#SYS_UID_MAX%s700\nSYS_UID_MAX%s499\n' "$blanks" "$blanks" \
+			>"$root/etc/login.defs"
+		try "$STRATA" doctor
+		prints "^warning  *RemoveIPC: the store 'whole' goes when its owner"
+	done
+	rm "$root/etc/login.defs"
 	chown 0 "$shm/strata.whole"
 fi
 

@@ -26,7 +26,7 @@
 /**** the system's files ****/
 
 /* The value of `key` + `separator` in a file below the root, the last one; the
- * caller frees it. NULL: none. */
+ * caller frees it. A separator ' ' stands for one blank or more. NULL: none. */
 static char *
 setting_read(const struct doctor *doctor, const char *path, const char *key,
 	     char separator)
@@ -34,7 +34,7 @@ setting_read(const struct doctor *doctor, const char *path, const char *key,
 	char *name = x_format("%s%s", doctor->root, path);
 	FILE *file = fopen(name, "re");
 	char *line = NULL, *value = NULL;
-	size_t room = 0, length = strlen(key);
+	size_t room = 0, length = strlen(key), blanks;
 
 	free(name);
 	if (file == NULL)
@@ -45,10 +45,12 @@ setting_read(const struct doctor *doctor, const char *path, const char *key,
 		if (strncasecmp(text, key, length) != 0)
 			continue;
 		text += length;
-		text += strspn(text, " \t");
-		if (*text != separator)
+		blanks = strspn(text, " \t");
+		if (separator == ' ' ? blanks == 0 : text[blanks] != separator)
 			continue;
-		text += 1 + strspn(text + 1, " \t");
+		text += blanks;
+		if (separator != ' ')
+			text += 1 + strspn(text + 1, " \t");
 		free(value);
 		value = x_dup(text);
 		value[strcspn(value, " \t\n")] = '\0';
@@ -416,9 +418,6 @@ first_person(const struct doctor *doctor)
 		setting_read(doctor, "/etc/login.defs", "SYS_UID_MAX", ' ');
 	uint64_t last = 999;
 
-	if (text == NULL)
-		text = setting_read(doctor, "/etc/login.defs", "SYS_UID_MAX",
-				    '\t');
 	if (text != NULL)
 		(void)parse_number(text, UINT32_MAX, &last);
 	free(text);
