@@ -12,7 +12,23 @@ good metrics
 sed -n 's/^# TYPE \(strata_[a-z_]*\) .*/\1/p' "$out" | sort >"$work/figures"
 sed -n 's/^strata_.*[{]\(.*\)[}] .*/\1/p' "$out" | tr ',' '\n' |
 	sed 's/=.*//' | sort -u >"$work/labels"
+good metrics "monitored-$$" "monitored-$$" "not-$$" "not-$$"
+grep -v '^#' "$out" | sed 's/ [^ ]*$//' | sort | uniq -d >"$work/twice"
+test ! -s "$work/twice" || fail 'samples are there twice'
+prints "^strata_up{store=\"not-$$\"} 0\$"
 good destroy "monitored-$$"
+
+# What is taken for good goes on and on, so it is ended.
+pattern='a numeric address'
+if grep -q '^#define HAVE_MICROHTTPD 1' "$top_builddir/config.h"; then
+	for port in 65536 99999 -1 '' +80; do
+		try timeout 5 "$STRATA" metrics "--listen=127.0.0.1:$port"
+		sentence 2
+	done
+fi
+pattern='one of them'
+try timeout 5 "$STRATA" metrics --listen=127.0.0.1:0 "--textfile=$work/none"
+sentence 2
 
 for file in strata-dashboard.json strata-alerts.yml; do
 	tried=$file

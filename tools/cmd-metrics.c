@@ -87,6 +87,15 @@ listed_add(const struct strata_list_entry *entry, void *arg)
 	return 0;
 }
 
+static bool
+samples_have(const struct samples *samples, const char *name)
+{
+	for (size_t i = 0; i < samples->nr; i++)
+		if (strcmp(samples->list[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 static int
 samples_take(struct samples *samples, const struct tool_args *args)
 {
@@ -95,8 +104,10 @@ samples_take(struct samples *samples, const struct tool_args *args)
 	int code = 0;
 
 	*samples = (struct samples){NULL, 0};
+	/* A page that has a sample twice is refused as a whole. */
 	for (int i = 0; i < args->nr_operands; i++)
-		(void)samples_add(samples, args->operands[i]);
+		if (!samples_have(samples, args->operands[i]))
+			(void)samples_add(samples, args->operands[i]);
 	if (args->nr_operands == 0)
 		code = strata_list(listed_add, samples);
 	for (size_t i = 0; i < samples->nr; i++)
@@ -377,6 +388,9 @@ cmd_metrics(const struct tool_args *args)
 	struct output output;
 	int code, status;
 
+	if (address != NULL && args_has(args, KEY_TEXTFILE))
+		return message_usage(args, "--listen and --textfile: one of "
+					   "them at a time");
 	if (address != NULL)
 		return metrics_serve(args, address);
 	status = output_open(args, args_value(args, KEY_TEXTFILE), &output);

@@ -93,6 +93,7 @@ address_parse(const char *address)
 	char *host = x_dup(address);
 	char *colon = strrchr(host, ':'), *start = host;
 	struct addrinfo *found = NULL;
+	uint64_t port;
 	size_t length;
 
 	if (colon != NULL) {
@@ -102,7 +103,9 @@ address_parse(const char *address)
 			host[length - 1] = '\0';
 			start = host + 1;
 		}
-		if (getaddrinfo(start, colon + 1, &hints, &found) != 0)
+		/* getaddrinfo() takes ports modulo 65536. */
+		if (!parse_number(colon + 1, UINT16_MAX, &port) ||
+		    getaddrinfo(start, colon + 1, &hints, &found) != 0)
 			found = NULL;
 	}
 	free(host);
