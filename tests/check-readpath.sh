@@ -82,6 +82,13 @@ if test -n "$SANITIZERS"; then
 	exit 77
 fi
 
+# A program that fails by itself is no want of strace or valgrind.
+if ! "$READPATH" 1 calls >"$work/log" 2>&1; then
+	cat "$work/log"
+	echo 'readpath fails'
+	exit 1
+fi
+
 if may strace strace -o /dev/null true; then
 	for way in calls inline; do
 		trace "$way, nobody writing" "$rounds" $way
