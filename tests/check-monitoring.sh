@@ -30,6 +30,9 @@ pattern='one of them'
 try timeout 5 "$STRATA" metrics --listen=127.0.0.1:0 "--textfile=$work/none"
 sentence 2
 
+# What the figures mean is text only.
+misused 'explain.*json' stat --explain --json
+
 for file in strata-dashboard.json strata-alerts.yml; do
 	tried=$file
 	tr -c 'a-z_' '\n' <"$monitoring/$file" | grep '^strata_[a-z]' |

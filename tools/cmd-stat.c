@@ -381,6 +381,9 @@ cmd_stat(const struct tool_args *args)
 	struct strata_store *store;
 	int code, status;
 
+	if (args_has(args, KEY_EXPLAIN) && args_has(args, KEY_JSON))
+		return message_usage(args, "--explain prints text: --json does "
+					   "not go with it");
 	if (args_has(args, KEY_EXPLAIN))
 		return stat_explain();
 	if (args->nr_operands == 0)
