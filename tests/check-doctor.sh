@@ -73,6 +73,18 @@ if test "$(id -u)" -eq 0; then
 	echo 'RemoveIPC=yes' >"$root/etc/systemd/logind.conf.d/50-local.conf"
 	try "$STRATA" doctor
 	prints "^warning  *RemoveIPC: the store 'whole'"
+	# Drop-ins go by their names: the last one counts, whatever its folder, and
+	# in /etc it hides those of the same name.
+	mkdir -p "$root/usr/lib/systemd/logind.conf.d"
+	echo 'RemoveIPC=no' >"$root/usr/lib/systemd/logind.conf.d/99-z.conf"
+	try "$STRATA" doctor
+	prints '^ok  *RemoveIPC: RemoveIPC=no'
+	echo '# nothing' >"$root/etc/systemd/logind.conf.d/99-z.conf"
+	try "$STRATA" doctor
+	prints "^warning  *RemoveIPC: the store 'whole'"
+	echo 'RemoveIPC=no' >"$root/usr/lib/systemd/logind.conf.d/10-a.conf"
+	try "$STRATA" doctor
+	prints "^warning  *RemoveIPC: the store 'whole'"
 	chown 600 "$shm/strata.whole"
 	try "$STRATA" doctor
 	prints '^ok  *RemoveIPC: .*all stores are of system users'

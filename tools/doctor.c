@@ -363,38 +363,66 @@ doctor_limits(struct doctor *doctor)
 
 /**** RemoveIPC ****/
 
+/* The drop-ins of logind. Of two with the same name the first one here hides
+ * the other. */
+static void
+drop_ins_find(const struct doctor *doctor, glob_t *ret_files)
+{
+	static const char *const folders[] = {"/etc/systemd", "/run/systemd",
+					      "/usr/local/lib/systemd",
+					      "/usr/lib/systemd"};
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		char *pattern = x_format("%s%s/logind.conf.d/*.conf",
+					 doctor->root, folders[i]);
+
+		(void)glob(pattern, i > 0 ? GLOB_APPEND : 0, NULL, ret_files);
+		free(pattern);
+	}
+}
+
+static const char *
+file_name(const glob_t *files, size_t i)
+{
+	return strrchr(files->gl_pathv[i], '/') + 1;
+}
+
+static bool
+is_hidden(const glob_t *files, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (strcmp(file_name(files, j), file_name(files, i)) == 0)
+			return true;
+	return false;
+}
+
 /* The last word of logind's files on it, in the order in which it reads them:
- * its own, then the drop-ins by their names. */
+ * its own, then the drop-ins by their names, whatever folder they are in. */
 static char *
 remove_ipc_setting(const struct doctor *doctor)
 {
-	static const char *const patterns[] = {
-		"/usr/lib/systemd/logind.conf.d/*.conf",
-		"/run/systemd/logind.conf.d/*.conf",
-		"/etc/systemd/logind.conf.d/*.conf"};
 	char *value = setting_read(doctor, "/etc/systemd/logind.conf",
 				   "RemoveIPC", '=');
 	size_t skip = strlen(doctor->root);
+	const char *last = "";
+	glob_t files;
 
-	for (size_t i = 0; i < sizeof(patterns) / sizeof(*patterns); i++) {
-		char *pattern = x_format("%s%s", doctor->root, patterns[i]);
-		glob_t files;
+	drop_ins_find(doctor, &files);
+	for (size_t i = 0; i < files.gl_pathc; i++) {
+		const char *name = file_name(&files, i);
+		char *next;
 
-		if (glob(pattern, 0, NULL, &files) == 0) {
-			for (size_t j = 0; j < files.gl_pathc; j++) {
-				char *next = setting_read(
-					doctor, files.gl_pathv[j] + skip,
-					"RemoveIPC", '=');
-
-				if (next != NULL) {
-					free(value);
-					value = next;
-				}
-			}
-			globfree(&files);
-		}
-		free(pattern);
+		if (strcmp(name, last) < 0 || is_hidden(&files, i))
+			continue;
+		next = setting_read(doctor, files.gl_pathv[i] + skip,
+				    "RemoveIPC", '=');
+		if (next == NULL)
+			continue;
+		free(value);
+		value = next;
+		last = name;
 	}
+	globfree(&files);
 	return value;
 }
 
