@@ -119,6 +119,15 @@ if unshare -m true 2>/dev/null; then
 			sh -c "'$STRATA' create big && '$STRATA' doctor"
 		prints "^warning  *shared memory: $small has .* free of 100.0 MiB, and"
 		prints 'mend: mount -o remount,size='
+		# Of a folder in it, too, the whole is what can be remounted.
+		try unshare -m sh "$work/small.sh" 100M "$small" \
+			env STRATA_SHM_DIR="$small/within" sh -c "mkdir '$small/within' &&
+				'$STRATA' create big && '$STRATA' doctor"
+		prints 'mend: mount -o remount,size=[0-9]*M [^ ]*/small, or'
+		prints '^[a-z]*  *large pages: [^ ]*/small is mounted'
+		if grep -q '^note  *large pages' "$out"; then
+			prints 'mend: mount -o remount,huge=advise [^ ]*/small$'
+		fi
 		try unshare -m sh "$work/small.sh" 100M,nr_inodes=20 "$small" \
 			env STRATA_SHM_DIR="$small" "$STRATA" doctor
 		prints '^PROBLEM  *shared memory: .* has room for 1. more files'

@@ -83,6 +83,68 @@ line_read(const struct doctor *doctor, const char *path)
 	return line;
 }
 
+/**** mounts ****/
+
+/* Where the file system of the folder is mounted, and with what options, both
+ * to be freed. If nobody knows: at the folder, with none. */
+static void
+mount_find(const char *folder, char **ret_place, char **ret_options)
+{
+	char *real = realpath(folder, NULL);
+	FILE *file = fopen("/proc/self/mounts", "re");
+	char *line = NULL;
+	size_t room = 0, best = 0;
+
+	*ret_place = x_dup(folder);
+	*ret_options = x_dup("");
+	while (real != NULL && file != NULL &&
+	       getline(&line, &room, file) >= 0) {
+		char place[4096], options[4096];
+		size_t length;
+
+		if (sscanf(line, "%*s %4095s %*s %4095s", place, options) != 2)
+			continue;
+		length = strlen(place);
+		/* The root's is "/", the prefix of all. */
+		if (length > 1 && (strncmp(real, place, length) != 0 ||
+				   (real[length] != '/' && real[length] != 0)))
+			continue;
+		if (length < best)
+			continue;
+		best = length;
+		free(*ret_place);
+		free(*ret_options);
+		*ret_place = x_dup(place);
+		*ret_options = x_dup(options);
+	}
+	free(line);
+	free(real);
+	if (file != NULL)
+		fclose(file);
+}
+
+/* What mends it by an option of the mount: only the place where it is mounted
+ * can be remounted, not a folder in it. */
+static char *
+remount_text(const char *folder, const char *option)
+{
+	char *place, *options, *text;
+
+	mount_find(folder, &place, &options);
+	text = x_format("mount -o remount,%s %s", option, place);
+	free(place);
+	free(options);
+	return text;
+}
+
+static bool
+is_tmpfs(const char *folder)
+{
+	struct statfs what;
+
+	return statfs(folder, &what) == 0 && what.f_type == TMPFS_MAGIC;
+}
+
 /**** memory ****/
 
 /* What the stores may still take of the folder, by their limits. */
@@ -105,7 +167,7 @@ static void
 memory_size(struct doctor *doctor, uint64_t size, uint64_t available)
 {
 	uint64_t wanted = promised(doctor);
-	char *mend;
+	char *mend, *remount, *option;
 
 	if (size <= CONTAINER_SHM) {
 		mend = x_format("docker run --shm-size=1g, or in Kubernetes an "
@@ -118,13 +180,17 @@ memory_size(struct doctor *doctor, uint64_t size, uint64_t available)
 		return;
 	}
 	if (wanted > available) {
-		mend = x_format(
-			"mount -o remount,size=%lluM %s, or lower the "
-			"limits: strata limit STORE SIZE",
+		option = x_format(
+			"size=%lluM",
 			(unsigned long long)((size - available + wanted) >>
 					     20) +
-				1,
-			doctor->folder);
+				1);
+		remount = remount_text(doctor->folder, option);
+		mend = x_format("%s, or lower the limits: strata limit STORE "
+				"SIZE",
+				remount);
+		free(option);
+		free(remount);
 		finding_add(doctor, FINDING_WARNING, "shared memory", mend,
 			    "%s has %s free of %s, and the stores may by their "
 			    "limits take %s more: commits will be refused "
@@ -143,18 +209,16 @@ memory_size(struct doctor *doctor, uint64_t size, uint64_t available)
 void
 doctor_memory(struct doctor *doctor)
 {
-	struct statfs what;
 	struct statvfs room;
 
-	if (statfs(doctor->folder, &what) != 0 ||
-	    statvfs(doctor->folder, &room) != 0) {
+	if (statvfs(doctor->folder, &room) != 0) {
 		finding_add(doctor, FINDING_PROBLEM, "shared memory",
 			    x_format("mount -t tmpfs tmpfs %s", doctor->folder),
 			    "%s cannot be looked at: %s", doctor->folder,
 			    strerror(errno));
 		return;
 	}
-	if (what.f_type != TMPFS_MAGIC)
+	if (!is_tmpfs(doctor->folder))
 		finding_add(doctor, FINDING_WARNING, "shared memory",
 			    x_format("mount -t tmpfs tmpfs %s", doctor->folder),
 			    "%s is not a tmpfs: stores there are written to a "
@@ -166,8 +230,7 @@ doctor_memory(struct doctor *doctor)
 			    (uint64_t)room.f_bavail * room.f_frsize);
 	if (room.f_files != 0 && room.f_favail < 64)
 		finding_add(doctor, FINDING_PROBLEM, "shared memory",
-			    x_format("mount -o remount,nr_inodes=100000 %s",
-				     doctor->folder),
+			    remount_text(doctor->folder, "nr_inodes=100000"),
 			    "%s has room for %llu more files; a store needs "
 			    "some ten, and one for each dimension",
 			    doctor->folder, (unsigned long long)room.f_favail);
@@ -237,40 +300,6 @@ doctor_kernel(struct doctor *doctor)
 
 /**** large pages ****/
 
-/* The options of the mount that the folder is of, or NULL; to be freed. */
-static char *
-mount_options(const char *folder)
-{
-	char *real = realpath(folder, NULL);
-	FILE *file = fopen("/proc/self/mounts", "re");
-	char *line = NULL, *found = NULL;
-	size_t room = 0, best = 0;
-
-	while (real != NULL && file != NULL &&
-	       getline(&line, &room, file) >= 0) {
-		char place[4096], options[4096];
-		size_t length;
-
-		if (sscanf(line, "%*s %4095s %*s %4095s", place, options) != 2)
-			continue;
-		length = strlen(place);
-		/* The root's is "/", the prefix of all. */
-		if (length > 1 && (strncmp(real, place, length) != 0 ||
-				   (real[length] != '/' && real[length] != 0)))
-			continue;
-		if (length < best)
-			continue;
-		best = length;
-		free(found);
-		found = x_dup(options);
-	}
-	free(line);
-	free(real);
-	if (file != NULL)
-		fclose(file);
-	return found;
-}
-
 static bool
 kernel_collapses(void)
 {
@@ -285,25 +314,29 @@ kernel_collapses(void)
 void
 doctor_huge_pages(struct doctor *doctor)
 {
-	char *options = mount_options(doctor->folder);
-	const char *huge = options != NULL ? strstr(options, "huge=") : NULL;
-	int length = huge != NULL ? (int)strcspn(huge, ",") : 0;
+	char *place, *options;
+	const char *huge;
 
+	/* Others have no such option. */
+	if (!is_tmpfs(doctor->folder))
+		return;
+	mount_find(doctor->folder, &place, &options);
+	huge = strstr(options, "huge=");
 	if (huge != NULL && strncmp(huge, "huge=never", 10) != 0)
 		finding_add(doctor, FINDING_OK, "large pages", NULL,
-			    "%s is mounted with %.*s", doctor->folder, length,
-			    huge);
+			    "%s is mounted with %.*s", place,
+			    (int)strcspn(huge, ","), huge);
 	else
 		finding_add(
 			doctor, FINDING_NOTE, "large pages",
-			x_format("mount -o remount,huge=advise %s",
-				 doctor->folder),
+			remount_text(doctor->folder, "huge=advise"),
 			"%s is mounted without huge=: its pages are of 4 KiB%s",
-			doctor->folder,
+			place,
 			kernel_collapses()
 				? ", unless the kernel is asked to collapse "
 				  "them"
 				: "");
+	free(place);
 	free(options);
 }
 
