@@ -16,6 +16,14 @@ good metrics "monitored-$$" "monitored-$$" "not-$$" "not-$$"
 grep -v '^#' "$out" | sed 's/ [^ ]*$//' | sort | uniq -d >"$work/twice"
 test ! -s "$work/twice" || fail 'samples are there twice'
 prints "^strata_up{store=\"not-$$\"} 0\$"
+# What the guide says that stat shows, it shows.
+good stat "monitored-$$"
+sed -n '/^.strata stat. shows:/,/^[A-Z]/s/^| \([a-z][a-z ]*\) |.*/\1/p' \
+	"$top_srcdir/docs/guide.md" >"$work/shown"
+test "$(wc -l <"$work/shown")" -ge 9 || fail 'the guide says too little of stat'
+while read -r word; do
+	grep -q -i -w -e "$word" "$out" || fail "stat shows nothing called '$word'"
+done <"$work/shown"
 good destroy "monitored-$$"
 
 # What is taken for good goes on and on, so it is ended.
