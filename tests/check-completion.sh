@@ -90,6 +90,23 @@ for shell in bash zsh fish; do
 	offers '42' strata rm "$store" 7/0 4
 	offers '7' strata cat --meta "$store" 7
 	offers '' strata ls "not-$store" 7
+	offers "$store" strata dump -o f comple
+	offers "$store" strata dump -q comple
+	offers "$store" strata top --interval 2 comple
+	offers '' strata dump -o comple
+	offers '' strata top --interval comple
+	# For bash = and : are words.
+	case $shell in
+	bash)
+		offers "$store" strata top --interval = 2 comple
+		offers "$store" strata metrics --listen = 127.0.0.1 : 0 comple
+		offers '' strata dump --output = comple
+		;;
+	*)
+		offers "$store" strata top --interval=2 comple
+		offers "$store" strata metrics --listen=127.0.0.1:0 comple
+		;;
+	esac
 	offers '' strata list comple
 	offers '' strata ls "$store" 7 comple
 	offers '' strata dance comple

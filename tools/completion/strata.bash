@@ -11,6 +11,12 @@ _strata_options() {
 		sed -n 's/^  .\{4\}\(--[a-z-]*=\{0,1\}\).*/\1/p'
 }
 
+# The options that have a value, which may be the next word.
+_strata_valued() {
+	strata help "$1" 2>/dev/null |
+		sed -n '/^  .\{4\}--[a-z-]*=/s/=.*//p' | tr -s ', \n' ' '
+}
+
 # The first column of a table, without its heading.
 _strata_column() {
 	strata "$@" 2>/dev/null | sed -n '/^$/q; 2,$s/^ *\([^ ]*\).*/\1/p'
@@ -30,20 +36,29 @@ _strata_operand() {
 
 _strata() {
 	local current=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]}
-	local word store='' operands=0 found=''
+	local word store='' operands=0 found='' valued value=''
 
 	COMPREPLY=()
+	valued=$(_strata_valued "$command")
+	# For bash = and : are words, so that --interval=2 is three.
 	for word in "${COMP_WORDS[@]:2:COMP_CWORD-2}"; do
-		case $word in
-		-*) continue ;;
-		esac
-		[ "$operands" -gt 0 ] || store=$word
-		operands=$((operands + 1))
+		if [[ $word == [=:]* ]]; then
+			value=follows
+		elif [ -n "$value" ]; then
+			value=''
+		elif [[ $valued == *" $word "* ]]; then
+			value=follows
+		elif [ "${word:0:1}" != - ]; then
+			[ "$operands" -gt 0 ] || store=$word
+			operands=$((operands + 1))
+		fi
 	done
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		found="$(_strata_commands) --help --version"
 	elif [ "$command" = help ]; then
 		found=$(_strata_commands)
+	elif [ -n "$value" ] || [[ $current == [=:]* ]]; then
+		found=''
 	elif [ "${current:0:1}" = - ]; then
 		found=$(_strata_options "$command")
 	else

@@ -12,6 +12,12 @@ function __strata_options
 		sed -n 's/^  .\{4\}\(--[a-z-]*=\{0,1\}\).*/\1/p'
 end
 
+# The options that have a value, which may be the next word.
+function __strata_valued
+	strata help $argv[1] 2>/dev/null |
+		sed -n '/^  .\{4\}--[a-z-]*=/s/=.*//p' | tr -s ', ' '\n'
+end
+
 # The first column of a table, without its heading.
 function __strata_column
 	strata $argv 2>/dev/null | sed -n '/^$/q; 2,$s/^ *\([^ ]*\).*/\1/p'
@@ -32,10 +38,23 @@ end
 function __strata
 	set -l words (commandline -opc)
 	set -l current (commandline -ct)
-	set -l operands (string match -v -- '-*' $words[3..-1])
+	set -l valued (__strata_valued $words[2])
+	set -l operands
+	set -l value
 
+	for word in $words[3..-1]
+		if set -q value[1]
+			set value
+		else if contains -- $word $valued
+			set value follows
+		else if not string match -q -- '-*' $word
+			set -a operands $word
+		end
+	end
 	if test (count $words) -eq 1; or test "$words[2]" = help
 		__strata_commands
+	else if set -q value[1]
+		__fish_complete_path $current
 	else if string match -q -- '-*' $current
 		__strata_options $words[2]
 	else
