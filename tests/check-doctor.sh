@@ -141,6 +141,16 @@ STRATA_SHM_DIR=$work/absent
 try "$STRATA" doctor
 test "$status" -eq 1 || fail 'a missing folder is no problem'
 prints '^PROBLEM  *shared memory: .*absent cannot be looked at'
+STRATA_SHM_DIR=
+try "$STRATA" doctor
+prints '^ok  *file locks: .* in /dev/shm$'
+for STRATA_SHM_DIR in relative . "../${shm#/}"; do
+	for command in list doctor 'create whole' 'gc whole'; do
+		# shellcheck disable=SC2086 # a list of words
+		refused 'STRATA_SHM_DIR is no absolute path' $command
+	done
+	good gc --help
+done
 STRATA_SHM_DIR=$shm
 try sh -c "ulimit -n 100 && '$STRATA' doctor"
 prints '^warning  *open files: limited to 100'

@@ -221,7 +221,8 @@ cmd_doctor(const struct tool_args *args)
 	const char *root = secure_getenv("STRATA_DOCTOR_ROOT");
 	struct doctor doctor = {
 		.args = args,
-		.folder = folder != NULL ? folder : "/dev/shm",
+		.folder =
+			folder != NULL && *folder != '\0' ? folder : "/dev/shm",
 		.root = root != NULL ? root : "",
 	};
 	int code = strata_list(store_note, &doctor);

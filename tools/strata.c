@@ -172,6 +172,30 @@ help(const char *name)
 	return command_help(command);
 }
 
+/*
+ * From another folder the same words would be another place, where stores are
+ * not found, or are made a second time.
+ */
+static int
+folder_check(const struct tool_args *args)
+{
+	const char *folder = secure_getenv("STRATA_SHM_DIR");
+
+	if (folder == NULL || *folder == '\0' || *folder == '/')
+		return TOOL_DONE;
+	return message_error(args, folder,
+			     "STRATA_SHM_DIR is no absolute path: one that "
+			     "begins with / is needed, or none for /dev/shm");
+}
+
+static int
+args_run(const struct tool_args *args)
+{
+	int status = folder_check(args);
+
+	return status == TOOL_DONE ? args->command->run(args) : status;
+}
+
 static int
 command_run(const struct tool_command *command, int argc, char **argv)
 {
@@ -183,7 +207,7 @@ command_run(const struct tool_command *command, int argc, char **argv)
 		if (args_has(&args, KEY_HELP))
 			status = command_help(command);
 		else
-			status = command->run(&args);
+			status = args_run(&args);
 	}
 	progress_clear();
 	args_fini(&args);
