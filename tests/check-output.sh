@@ -63,10 +63,10 @@ prints '^{$'
 # line by line
 #
 i=0
-while test "$i" -lt 60; do
+while test "$i" -lt 45; do
 	i=$((i + 1))
 	good create "$(printf 'a-name-that-fills-%046d' "$i")" --limit=8M \
-		--quiet
+		--readers=1 --quiet
 done
 i=0
 while test "$i" -lt 40; do
