@@ -180,18 +180,35 @@ variable_set(const char *name, char *value)
 	free(value);
 }
 
+/* Linux takes no string of more than 32 pages; and not every system that is like
+ * it says so before the command was to begin. Takes the value. */
+static void
+variable_set_or_cut(const char *name, char *value)
+{
+	size_t most = 32 * (size_t)sysconf(_SC_PAGESIZE);
+
+	if (strlen(name) + strlen("=") + strlen(value) < most) {
+		variable_set(name, value);
+		return;
+	}
+	unsetenv(name);
+	variable_set("STRATA_CUT", x_dup("1"));
+	free(value);
+}
+
 static void
 variables_set(const struct watch *watch, const char *line)
 {
+	unsetenv("STRATA_CUT");
 	variable_set("STRATA_STORE", x_dup(watch->view.name));
 	variable_set("STRATA_FIRST",
 		     x_format("%llu", (unsigned long long)watch->first));
 	variable_set("STRATA_VERSION",
 		     x_format("%llu", (unsigned long long)watch->look.version));
-	variable_set("STRATA_DIMENSIONS", dimensions_text(&watch->changes));
-	variable_set("STRATA_BY", writers_text(&watch->writers));
-	variable_set("STRATA_LINE", text_clean(line));
-	unsetenv("STRATA_CUT");
+	variable_set_or_cut("STRATA_DIMENSIONS",
+			    dimensions_text(&watch->changes));
+	variable_set_or_cut("STRATA_BY", writers_text(&watch->writers));
+	variable_set_or_cut("STRATA_LINE", text_clean(line));
 }
 
 /* As the tool was started: it ignores SIGPIPE, which others need. And stdin is
@@ -222,8 +239,8 @@ command_start(const char *command, pid_t *ret_pid)
 }
 
 /*
- * The system bounds what a command is given: what is too long is left out,
- * rather than the command. @return an errno, or 0
+ * The system bounds what a command is given in all, too: what is longest is left
+ * out, rather than the command. @return an errno, or 0
  */
 static int
 command_start_cut(const char *command, pid_t *ret_pid)
