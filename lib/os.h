@@ -51,6 +51,8 @@ void strata__os_self(char *name, size_t size, uint64_t *ret_pid_namespace);
  * STRATA_UNMAPPED_ID. False where the system does not tell. */
 #define STRATA_UNMAPPED_ID 65534u
 bool strata__os_ids_are_global(void);
+/* Is that on overlayfs, which maps another file than it opens? */
+bool strata__os_is_overlay(int fd);
 /* Is what has that name in the folder of another type of file system? */
 bool strata__os_is_elsewhere(int folder, const char *name);
 

@@ -171,19 +171,20 @@ is_candidate(const struct strata__space *space, const struct stat *st)
 static int
 pins_file_look(struct strata__rcu *rcu, const char *name, struct stat *st)
 {
-	int folder = rcu->space->folder.fd;
+	int folder = rcu->space->folder.fd, err;
 
 	if (fstatat(folder, name, st, AT_SYMLINK_NOFOLLOW) == 0)
 		return is_candidate(rcu->space, st);
-	if (errno == ENOENT || strata__os_is_elsewhere(folder, name))
+	err = errno;
+	if (err == ENOENT || strata__os_is_elsewhere(folder, name))
 		return 0;
-	return strata__fail_errno(errno,
+	return strata__fail_errno(err,
 				  "cannot look at %s, so nothing can be "
 				  "reclaimed",
 				  name);
 }
 
-/* The segment's descriptor; -1: vandalised or gone, not to be followed. */
+/* 1: opened; 0: vandalised or gone, not to be followed. */
 static int
 pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 	       int *ret_fd)
@@ -191,7 +192,6 @@ pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 	int fd = openat(rcu->space->folder.fd, name,
 			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 
-	*ret_fd = -1;
 	if (fd < 0)
 		return is_our_fault(rcu, st, errno) ?
 			strata__pins_unreadable(st->st_uid, errno) :
@@ -201,7 +201,7 @@ pins_file_open(struct strata__rcu *rcu, const char *name, struct stat *st,
 		return 0;
 	}
 	*ret_fd = fd;
-	return 0;
+	return 1;
 }
 
 static struct strata__pins_file *
@@ -363,17 +363,21 @@ pins_file_add(struct strata__rcu *rcu, const char *name, uint64_t inode)
 {
 	struct strata__pins_file *file = pins_file_find(rcu, inode);
 	struct stat st;
-	int fd, ret;
+	int fd = -1, ret;
 
 	if (file != NULL && !file->lost)
 		return 0;
 	ret = pins_file_look(rcu, name, &st);
 	if (ret > 0 && file == NULL)
 		ret = pins_file_room(rcu, st.st_uid);
+	if (ret > 0)
+		ret = pins_file_open(rcu, name, &st, &fd);
+	if (ret == 0 && file != NULL) {
+		/* It cannot be had again, and that is its owner's doing. */
+		file->lost = false;
+		rcu->has_news = true;
+	}
 	if (ret <= 0)
-		return ret;
-	ret = pins_file_open(rcu, name, &st, &fd);
-	if (ret != 0 || fd < 0)
 		return ret;
 	/* The name may have been another's when it was listed. */
 	file = pins_file_find(rcu, st.st_ino);

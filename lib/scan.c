@@ -149,6 +149,7 @@ scan_file(struct strata__scan *scan, uint32_t file)
 	bool loaded;
 	int ret = scan_load(rcu, &rcu->files[file], size, &loaded);
 
+	STRATA_TESTPOINT("scan.loaded");
 	if (!loaded)
 		return ret;
 	for (uint32_t i = 0; ret == 0 && i < nr_slots(rcu, size); i++) {
@@ -348,6 +349,7 @@ handovers_changed(struct strata__scan *scan)
 
 	for (size_t i = 0; i < rcu->nr_tallies; i++)
 		rcu->tallies[i].has_changed = false;
+	STRATA_TESTPOINT("scan.read");
 	/* Letter K: what was read is before this look. */
 	strata__fence_acquire();
 	for (size_t i = 0; i < scan->nr_files; i++)
@@ -414,6 +416,15 @@ scan_pass(struct strata__scan *scan)
 	return ret;
 }
 
+/* The descriptors last: a counter may have been read by one that was lost. */
+static bool
+is_to_be_read_again(struct strata__scan *scan)
+{
+	bool changed = handovers_changed(scan);
+
+	return strata__pins_mend(scan->rcu) || changed;
+}
+
 /*
  * Without the fence; scan_mutex held. A process that forks inside a section sets
  * the child's pin, raises its counter, and may then leave: a pass that read the
@@ -428,8 +439,7 @@ scan_read(struct strata__scan *scan)
 	strata__pins_tallies_begin(scan->rcu);
 	do
 		ret = scan_pass(scan);
-	while (ret == 0 &&
-	       (strata__pins_mend(scan->rcu) || handovers_changed(scan)));
+	while (ret == 0 && is_to_be_read_again(scan));
 	return ret;
 }
 

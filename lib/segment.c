@@ -32,6 +32,14 @@ strata__folder_open(struct strata__folder *ret)
 		return strata__fail_errno(
 			-fd, "cannot open the folder of the segments, %s",
 			path);
+	if (strata__os_is_overlay(fd)) {
+		close(fd);
+		return strata__fail(STRATA_ENOTSUP,
+				    "the folder of the segments, %s, is on an "
+				    "overlay, where no mapping keeps its lock, so "
+				    "no reader would be safe: use a tmpfs",
+				    path);
+	}
 	ret->fd = fd;
 	strcpy(ret->path, path);
 	return strata__os_file_id(fd, &ret->id);

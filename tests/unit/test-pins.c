@@ -73,6 +73,16 @@ inode_of(const char *name)
 	return st.st_ino;
 }
 
+/* Until a listing made now would be believed. */
+static void
+let_folder_settle(void)
+{
+	uint64_t begin = strata__os_monotonic_ns();
+
+	while (strata__os_monotonic_ns() < begin + 30 * 1000 * 1000)
+		sched_yield();
+}
+
 /* Of a store that everybody may read. */
 static void
 setup_open(void)
@@ -415,6 +425,60 @@ Test(mounts, what_is_mounted_over_a_file_stops_no_scan)
 	cr_assert_eq(umount2(file_path(pins_name(1000, 0)), MNT_DETACH), 0);
 }
 
+/* By a program that closed all descriptors once. */
+Test(strangers, what_cannot_be_opened_again_stops_no_scan)
+{
+	int fd;
+
+	if (geteuid() != 0)
+		cr_skip("needs root");
+	fd = stranger(store->space.geometry->pins_size, 3);
+	cr_expect_eq(nr_pins(), 1);
+	for (size_t i = 0; i < store->rcu.nr_files; i++)
+		if (store->rcu.files[i].fd >= 0)
+			close(store->rcu.files[i].fd);
+	cr_assert_eq(fchmod(fd, 0660), 0);
+	for (int i = 0; i < 3; i++) {
+		cr_expect_eq(nr_pins(), 0);
+		let_folder_settle();
+	}
+	close(fd);
+}
+
+Test(mounts, an_overlay_is_refused)
+{
+	struct strata_store *other = NULL;
+	const char *names[] = {"low", "up", "work", "both"};
+	char options[400], paths[4][100];
+	bool mounted;
+
+	if (!has_mounts)
+		cr_skip("needs root");
+	for (int i = 0; i < 4; i++) {
+		snprintf(paths[i], sizeof(paths[i]), "%s/%s", folder_path,
+			 names[i]);
+		cr_assert_eq(mkdir(paths[i], 0700), 0);
+	}
+	snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s,workdir=%s",
+		 paths[0], paths[1], paths[2]);
+	mounted = mount("overlay", paths[3], "overlay", 0, options) == 0;
+	if (mounted) {
+		setenv("STRATA_SHM_DIR", paths[3], 1);
+		expect_error(strata_create("other", NULL), STRATA_ENOTSUP,
+			     "is on an overlay");
+		expect_error(strata_attach("other", STRATA_READ, &other),
+			     STRATA_ENOTSUP, "use a tmpfs");
+		setenv("STRATA_SHM_DIR", folder_path, 1);
+		cr_assert_eq(umount2(paths[3], MNT_DETACH), 0);
+	}
+	snprintf(options, sizeof(options), "%s/work", paths[2]);
+	(void)rmdir(options);
+	for (int i = 0; i < 4; i++)
+		cr_expect_eq(rmdir(paths[i]), 0);
+	if (!mounted)
+		cr_skip("no overlayfs here");
+}
+
 /**** who changes things for ever ****/
 
 static _Atomic uint64_t *raised[STRATA_PINS_FILES_PER_USER];
@@ -566,16 +630,6 @@ Test(strangers, a_place_has_no_tally_of_whose_it_was)
 }
 
 /**** the listing ****/
-
-/* Until a listing made now would be believed. */
-static void
-let_folder_settle(void)
-{
-	uint64_t begin = strata__os_monotonic_ns();
-
-	while (strata__os_monotonic_ns() < begin + 30 * 1000 * 1000)
-		sched_yield();
-}
 
 Test(strangers, a_folder_is_listed_again_when_it_changed)
 {

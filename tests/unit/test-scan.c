@@ -192,6 +192,39 @@ Test(scan, what_another_file_says_of_the_living_is_nothing)
 	cr_expect(needs(5, 6));
 }
 
+/* The parent forks, leaves and is read while it does; then descriptors are lost,
+ * and the counter reads as one that was never raised. */
+static void
+fork_and_lose(const char *point)
+{
+	if (strcmp(point, "scan.loaded") == 0 && ++nr_notes == 1) {
+		pin(heir, 5);
+		atomic_fetch_add(&former->head->handovers, 1);
+		atomic_store(&original->pin, 0);
+	}
+	if (strcmp(point, "scan.read") == 0) {
+		strata__testpoint = lose_descriptors;
+		lose_descriptors("scan.asking");
+	}
+}
+
+Test(scan_chunk, a_lost_descriptor_hides_no_heir)
+{
+	struct strata__chunk *chunk = former;
+
+	/* The heir in the file that is read first, the original in the second. */
+	heir = &chunk->slots[0];
+	atomic_store(&heir->pin, 0);
+	cr_expect_not(needs(5, 6));
+	must(strata__slot_take(&store->rcu, &former, &original));
+	pin(original, 5);
+	cr_expect(needs(5, 6));
+	strata__testpoint = fork_and_lose;
+	cr_expect(needs(5, 6));
+	cr_expect_null(strata__testpoint);
+	cr_expect(needs(5, 6));
+}
+
 /**** a claim in a file that loses its name ****/
 
 static void
