@@ -91,7 +91,7 @@ main(void)
 {
 	struct strata_config config = { .struct_size = sizeof(config),
 					.limit = 64 << 20 };
-	char folder[] = "/tmp/strata-closed-XXXXXX", command[64];
+	char folder[] = "/dev/shm/strata-closed-XXXXXX", command[64];
 	struct strata_reader *reader;
 	struct strata_store *store;
 	int fds[FILES], touched;

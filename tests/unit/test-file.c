@@ -418,8 +418,8 @@ Test(file, gc_sweeps_the_directory_of_its_store)
 	char left[3][200], shm[100];
 	struct strata_store *store;
 
-	snprintf(shm, sizeof(shm), "%s-shm", folder);
-	cr_assert_eq(mkdir(shm, 0700), 0);
+	strcpy(shm, "/dev/shm/test-file-XXXXXX");
+	cr_assert_not_null(mkdtemp(shm));
 	setenv("STRATA_SHM_DIR", shm, 1);
 	cr_assert_eq(strata_create("sweep", &config), 0, "%s",
 		     strata_last_error()->sentence);
