@@ -153,24 +153,6 @@ commit_by_another(void *arg)
 	return NULL;
 }
 
-Test(wait, a_session_lets_others_make_the_version)
-{
-	struct strata_store *other = store_attach(STRATA_WRITE);
-	struct strata_writer *writer;
-	pthread_t thread;
-	void *failed;
-
-	must(strata_writer_open(store, &writer));
-	put(1, 0, 'a', 10);
-	pthread_create(&thread, NULL, commit_by_another, other);
-	must(strata_wait(store, strata_version(store) + 1, 20000L * MS));
-	pthread_join(thread, &failed);
-	cr_expect_null(failed);
-	put(1, 0, 'b', 10);
-	must(strata_writer_close(writer));
-	must(strata_detach(other));
-}
-
 static atomic_int is_inside;
 
 /* Its section lasts until it has committed. */
@@ -192,7 +174,23 @@ read_and_commit(void *arg)
 		       : other;
 }
 
-Test(wait, a_session_lets_others_end_their_sections)
+static int
+wait_for_commit(void)
+{
+	return strata_wait(store, strata_version(store) + 1, 20000L * MS);
+}
+
+static int
+wait_for_section(void)
+{
+	while (atomic_load(&is_inside) == 0)
+		sched_yield();
+	return strata_synchronize(store, 20000L * MS);
+}
+
+/* In a session, for what a thread does that needs its lock. */
+static void
+expect_yielded(void *(*what)(void *other), int (*wait)(void))
 {
 	struct strata_store *other = store_attach(STRATA_WRITE);
 	struct strata_writer *writer;
@@ -201,12 +199,21 @@ Test(wait, a_session_lets_others_end_their_sections)
 
 	must(strata_writer_open(store, &writer));
 	put(1, 0, 'a', 10);
-	pthread_create(&thread, NULL, read_and_commit, other);
-	while (atomic_load(&is_inside) == 0)
-		sched_yield();
-	must(strata_synchronize(store, 20000L * MS));
+	pthread_create(&thread, NULL, what, other);
+	must(wait());
 	pthread_join(thread, &failed);
 	cr_expect_null(failed);
+	put(1, 0, 'b', 10);
 	must(strata_writer_close(writer));
 	must(strata_detach(other));
+}
+
+Test(wait, a_session_lets_others_make_the_version)
+{
+	expect_yielded(commit_by_another, wait_for_commit);
+}
+
+Test(wait, a_session_lets_others_end_their_sections)
+{
+	expect_yielded(read_and_commit, wait_for_section);
 }
