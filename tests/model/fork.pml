@@ -41,7 +41,7 @@
  * version 2 begins: what is inside then is to be over at the end.
  *
  * Left out: files that go, and places that others take; users and their shares;
- * the bounds CHANGES_MAX, NEWS_MAX and LISTINGS_MAX, behind which a scan fails
+ * the bounds STRATA_PINS_HEARD_MAX and TURNS_MAX, behind which a scan fails
  * or believes; descriptors that a program closes under the library; a fork for
  * which there is no slot, which hands over nothing; more than one section in a
  * process: each is handed over by itself.
